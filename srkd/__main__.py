@@ -1,0 +1,3 @@
+from srkd.cli import main
+
+raise SystemExit(main())

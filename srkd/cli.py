@@ -1,0 +1,161 @@
+"""The command line: the public functions, their signatures as options."""
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Sequence, Set
+from typing import Any
+
+from srkd import __version__
+from srkd.errors import SrkdError, UsageError
+
+# name -> where its function lives; imported for the command that is called and no other.
+COMMANDS = {
+    "quickstart": "srkd.tour:quickstart",
+    "train": "srkd.training:train",
+    "distill": "srkd.training:distill",
+    "finetune": "srkd.training:finetune",
+    "mutual": "srkd.training:mutual",
+    "evaluate": "srkd.evaluation:evaluate",
+    "upscale": "srkd.upscaling:upscale",
+    "export": "srkd.exports:export",
+    "models": "srkd.catalog:list_models",
+}
+SHORT = {"-o": "--out", "-w": "--weights"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 0, 1 for a failure or 2 for misuse."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"srkd {__version__}")
+        return 0
+    name, *words = words
+    if name not in COMMANDS:
+        print(f"srkd: unknown command '{name}'; choose from: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        result = call(name, words)
+        return result if isinstance(result, int) else 0
+    except SrkdError as error:
+        print(f"srkd {name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"srkd {name}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def call(name: str, words: Sequence[str]) -> object:
+    """Parses the words of a command and calls its function.
+
+    A recipe's keys are arguments that come before those of the command line; `--stages.a.b value` reaches
+    into the nested mapping of stages.
+    """
+    import yaml
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from srkd.strategies import load_recipe, merge
+
+    function = find(name)
+    parser = ArgumentParser(prog=f"srkd {name}", exit_on_error=False)
+    takes_recipe = "print_config" in inspect.signature(function).parameters
+    if takes_recipe:
+        parser.add_argument("--config", help="a recipe: a YAML file of these arguments, or a shipped recipe's name")
+    parser.add_function_arguments(function, as_positional=not takes_recipe)
+    words, nested = _take_nested(words)
+    if takes_recipe:
+        words = _with_recipe(words, {action.dest for action in parser._actions}, load_recipe)
+    words = _spell_out(words, parser)
+    try:
+        arguments = parser.parse_args(words).as_dict()
+    except ArgumentError as error:
+        raise UsageError(f"{' '.join(str(error).split())}; see srkd {name} --help") from error
+    arguments.pop("config", None)
+    for path, text in nested:
+        value = yaml.safe_load(text)
+        for key in reversed(path):
+            value = {key: value}
+        arguments[path[0]] = merge(arguments.get(path[0]) or {}, value[path[0]], path[0])
+    return function(**arguments)
+
+
+def find(name: str) -> Callable:
+    """The function behind a command."""
+    module, _, attribute = COMMANDS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _take_nested(words: Sequence[str]) -> tuple[list[str], list[tuple[list[str], str]]]:
+    """Takes `--stages.a.b value` and `--stages.a.b=value` out of the words."""
+    rest, nested = [], []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if not word.startswith("--stages."):
+            rest.append(word)
+            continue
+        key, found, value = word.removeprefix("--").partition("=")
+        if not found:
+            if not queue:
+                raise UsageError(f"--{key} needs a value")
+            value = queue.pop(0)
+        nested.append((key.split("."), value))
+    return rest, nested
+
+
+def _spell_out(words: Sequence[str], parser: Any) -> list[str]:
+    """Makes every option `--snake_case`: from dashes, from its short form, and `--flag` into `--flag=true`."""
+    flags = {action.dest for action in parser._actions if getattr(action, "_typehint", None) is bool}
+    result = []
+    for position, word in enumerate(words):
+        word = SHORT.get(word, word)
+        if word.startswith("--"):
+            key, found, value = word[2:].partition("=")
+            key = key.replace("-", "_")
+            following = words[position + 1 : position + 2]
+            bare = key in flags and not found and following not in (["true"], ["false"])
+            word = f"--{key}=true" if bare else f"--{key}{found}{value}"
+        result.append(word)
+    return result
+
+
+def _with_recipe(words: list[str], known: Set[str], load: Callable) -> list[str]:
+    """Puts the arguments of a `--config` recipe before the words."""
+    for index, word in enumerate(words):
+        if word == "--config" and index + 1 < len(words):
+            name, rest = words[index + 1], words[:index] + words[index + 2 :]
+        elif word.startswith("--config="):
+            name, rest = word.partition("=")[2], words[:index] + words[index + 1 :]
+        else:
+            continue
+        recipe = load(name)
+        for key in recipe:
+            if key not in known:
+                raise UsageError(f"recipe {name}: unknown key '{key}'; choose from: {', '.join(sorted(known))}")
+        pairs = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in recipe.items()]
+        return [*(f"--{key}={text}" for key, text in pairs), *rest]
+    return words
+
+
+def _overview() -> str:
+    """The help of `srkd`: each command with the first line of its function's docstring, read without
+    importing anything heavy."""
+    import ast
+    from importlib.util import find_spec
+
+    lines = ["usage: srkd COMMAND [OPTIONS]", "", "Make super-resolution GANs small by knowledge distillation.", ""]
+    for name, place in COMMANDS.items():
+        module, _, attribute = place.partition(":")
+        spec = find_spec(module)
+        assert spec is not None and spec.origin is not None
+        with open(spec.origin, encoding="utf-8") as file:
+            tree = ast.parse(file.read())
+        node = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == attribute)
+        lines.append(f"  {name:<12}{(ast.get_docstring(node) or '').splitlines()[0]}")
+    return "\n".join([*lines, "", "srkd COMMAND --help lists a command's options; srkd --version the version."])

@@ -1,0 +1,29 @@
+"""The two ways a command can end badly."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class SrkdError(Exception):
+    """Something went wrong that the user can mend; the message is one line and says how.
+
+    The command line prints the message without a traceback and exits with `exit_code`.
+    """
+
+    exit_code = 1
+
+
+class UsageError(SrkdError):
+    """The request itself cannot be carried out: a wrong path, name, option or combination of them."""
+
+    exit_code = 2
+
+
+def choose(kind: str, name: T, choices: Iterable[T]) -> T:
+    """Returns `name` when it is one of `choices`; raises UsageError listing them otherwise."""
+    choices = list(choices)
+    if name not in choices:
+        raise UsageError(f"unknown {kind} '{name}'; choose from: {', '.join(map(str, choices))}")
+    return name

@@ -1,0 +1,76 @@
+"""The architectures: a file each, a line each in these tables."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from srkd.errors import UsageError, choose
+from srkd.models.compact import Compact
+from srkd.models.discriminators import VGGDiscriminator
+from srkd.models.srgan import SRGANGenerator
+
+# name -> (class, options). A name without options is the architecture itself, with its defaults.
+GENERATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
+    "srgan": (SRGANGenerator, {}),
+    "srgan_teacher": (SRGANGenerator, {"channels": 64, "blocks": 16, "tail": "paper"}),
+    "srgan_student": (SRGANGenerator, {"channels": 32, "blocks": 8, "tail": "paper"}),
+    "srgan_student_lite": (
+        SRGANGenerator,
+        {"channels": 32, "blocks": 8, "tail": "lr", "skip": "bilinear", "residual_init": 0.1},
+    ),
+    "srgan_tiny": (
+        SRGANGenerator,
+        {"channels": 16, "blocks": 4, "tail": "lr", "skip": "bilinear", "residual_init": 0.1},
+    ),
+    "compact": (Compact, {}),
+    "compact_s": (Compact, {"channels": 32, "convs": 8}),
+    "compact_m": (Compact, {"channels": 64, "convs": 16}),
+}
+DISCRIMINATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
+    "vgg": (VGGDiscriminator, {}),
+}
+
+
+def create_generator(name: str, scale: int = 4, **options: Any) -> nn.Module:
+    """Builds a generator with fresh weights.
+
+    Args:
+        name: a key of GENERATORS: an architecture (`srgan`, `compact`) or a named size of one.
+        scale: 2, 3 or 4.
+        options: the architecture's own arguments, over those of the named size.
+
+    Returns:
+        A module that maps LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
+        Its `config` attribute rebuilds it: `create_generator(**module.config)`.
+
+    Raises:
+        UsageError: an unknown name (the choices are listed), option or value.
+    """
+    return _create("generator", GENERATORS, name, {"scale": scale, **options})
+
+
+def create_discriminator(name: str = "vgg", **options: Any) -> nn.Module:
+    """Builds a discriminator with fresh weights.
+
+    Returns:
+        A module that maps images `(N, 3, H, W)` in [0, 1], of any size, to logits `(N, 1)` or a map of them.
+        Its `config` attribute rebuilds it.
+
+    Raises:
+        UsageError: an unknown name (the choices are listed), option or value.
+    """
+    return _create("discriminator", DISCRIMINATORS, name, options)
+
+
+def _create(kind: str, table: Mapping, name: str, options: dict[str, Any]) -> nn.Module:
+    build, defaults = table[choose(kind, name, table)]
+    options = {**defaults, **options}
+    try:
+        module = build(**options)
+    except TypeError as error:
+        raise UsageError(f"{kind} '{name}': {str(error).split('.')[-1].replace('__init__() ', '')}") from error
+    # Under the architecture's name and not the size's, so that weights outlive a change of the table.
+    architecture = next(key for key, (other, empty) in table.items() if other is build and not empty)
+    module.config = {"name": architecture, **options}  # type: ignore[assignment]
+    return module

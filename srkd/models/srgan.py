@@ -1,0 +1,101 @@
+"""The SRResNet / SRGAN generator (Ledig et al. 2017, arXiv 1609.04802)."""
+
+from math import ceil
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.errors import choose
+
+
+class SRGANGenerator(nn.Module):
+    """SRResNet: conv9, residual blocks at LR size under a long skip, sub-pixel upsampling.
+
+    Args:
+        channels: width of the trunk.
+        blocks: number of residual blocks.
+        scale: 2, 3 or 4. The paper's tail makes 4 of two x2 stages.
+        norm: `bn` after each trunk convolution as published, or `none`.
+        tail: `paper`, pixel-shuffle stages at full width and a 9x9 convolution at HR size; or `lr`, one
+            3x3 convolution at LR size and one pixel-shuffle, several times cheaper.
+        skip: image added to the output: `none` as published, or the input enlarged by `nearest` or
+            `bilinear`.
+        residual_init: factor on the initial weights of each block's last convolution (ESRGAN uses 0.1).
+
+    Shape:
+        LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
+    """
+
+    def __init__(
+        self,
+        channels: int = 64,
+        blocks: int = 16,
+        scale: int = 4,
+        norm: Literal["none", "bn"] = "none",
+        tail: Literal["paper", "lr"] = "paper",
+        skip: Literal["none", "nearest", "bilinear"] = "none",
+        residual_init: float = 1.0,
+    ):
+        super().__init__()
+        choose("scale", scale, (2, 3, 4))
+        choose("tail", tail, ("paper", "lr"))
+        choose("skip", skip, ("none", "nearest", "bilinear"))
+        self.scale, self.skip = scale, skip
+        self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU(channels))
+        self.body = nn.Sequential(*(ResidualBlock(channels, norm, residual_init) for _ in range(blocks)))
+        self.fuse = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), *_norm(norm, channels))
+        if tail == "lr":
+            self.tail = nn.Sequential(
+                nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)
+            )
+            tail_radius = 1.0
+        else:
+            stages = [2, 2] if scale == 4 else [scale]
+            self.tail = nn.Sequential(
+                *(_upsample(channels, factor) for factor in stages), nn.Conv2d(channels, 3, 9, padding=4)
+            )
+            tail_radius = sum(1 / 2**k for k in range(len(stages))) + 4 / scale
+        # One LR pixel more for the enlarged input, which bilinear reads beside the pixel itself.
+        self.radius = max(ceil(4 + 2 * blocks + 1 + tail_radius), 1)
+        self.taps = [f"body.{k}" for k in range(blocks)] + ["fuse"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.head(x)
+        out = self.tail(features + self.fuse(self.body(features)))
+        if self.skip == "bilinear":
+            out = out + F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        elif self.skip == "nearest":
+            out = out + F.interpolate(x, scale_factor=self.scale, mode="nearest")
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """conv3-[BN]-PReLU-conv3-[BN] added to its input, `(N, C, H, W)` to the same shape."""
+
+    def __init__(self, channels: int, norm: str, residual_init: float):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            *_norm(norm, channels),
+            nn.PReLU(channels),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            *_norm(norm, channels),
+        )
+        last = [layer for layer in self.layers if isinstance(layer, nn.Conv2d)][-1]
+        with torch.no_grad():
+            last.weight.mul_(residual_init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def _norm(norm: str, channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if choose("norm", norm, ("none", "bn")) == "bn" else []
+
+
+def _upsample(channels: int, factor: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor), nn.PReLU(channels)
+    )

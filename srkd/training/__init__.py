@@ -1,0 +1,138 @@
+"""The training verbs. Importing this package imports no torch; running a verb does."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from srkd.errors import UsageError
+from srkd.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run left behind.
+
+    Args:
+        folder: weights, `recipe.yaml`, `log.jsonl` and the checkpoint.
+        weights: the generator's weights after each stage, by the stage's name (the first member's).
+        psnr: the last validation PSNR of each stage in dB, `y-crop`.
+    """
+
+    folder: Path
+    weights: dict[str, Path] = field(default_factory=dict)
+    psnr: dict[str, float] = field(default_factory=dict)
+
+
+def train(
+    data: str,
+    *,
+    strategy: Literal["srgan", "pretrain"] = "srgan",
+    model: str = "srgan_teacher",
+    out: str = "runs/train",
+    resume: bool = False,
+    print_config: bool = False,
+    **options: Any,
+) -> Run | None:
+    """Train a teacher, or a student without distillation: a PSNR stage, then a GAN stage.
+
+    Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        strategy: `srgan` for both stages, `pretrain` for the PSNR stage alone.
+        model: the generator to train, a name that `srkd models` lists.
+        out: folder for weights, checkpoints and logs.
+        resume: go on from the last checkpoint in `out`; begin where there is none.
+        print_config: print the resolved recipe and do nothing.
+    """
+    return _run(Recipe(data=data, strategy=strategy, model=model, out=out, **options), resume, print_config)
+
+
+def distill(
+    data: str,
+    *,
+    strategy: Literal["gan2g", "g2g_al", "gan2g_al", "gan2gan"] = "g2g_al",
+    teacher: str | None = None,
+    model: str = "srgan_student_lite",
+    out: str = "runs/distill",
+    resume: bool = False,
+    print_config: bool = False,
+    **options: Any,
+) -> Run | None:
+    """Distil a student from a teacher, then fine-tune it adversarially.
+
+    Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        strategy: which of the four transfers.
+        teacher: weights of the teacher: a file of this package, one that spandrel loads, or a shipped name.
+        model: the generator to train, a name that `srkd models` lists.
+        out: folder for weights, checkpoints and logs.
+        resume: go on from the last checkpoint in `out`; begin where there is none.
+        print_config: print the resolved recipe and do nothing.
+    """
+    recipe = Recipe(data=data, strategy=strategy, teacher=teacher, model=model, out=out, **options)
+    return _run(recipe, resume, print_config)
+
+
+def finetune(
+    data: str,
+    *,
+    start: str | None = None,
+    model: str = "srgan_student_lite",
+    out: str = "runs/finetune",
+    resume: bool = False,
+    print_config: bool = False,
+    **options: Any,
+) -> Run | None:
+    """Fine-tune pretrained weights adversarially, without a teacher.
+
+    Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        start: weights to fine-tune.
+        model: the generator to train, a name that `srkd models` lists.
+        out: folder for weights, checkpoints and logs.
+        resume: go on from the last checkpoint in `out`; begin where there is none.
+        print_config: print the resolved recipe and do nothing.
+    """
+    if start is None:
+        raise UsageError("fine-tuning starts from trained weights; give --start FILE")
+    recipe = Recipe(data=data, strategy="finetune", start=start, model=model, out=out, **options)
+    return _run(recipe, resume, print_config)
+
+
+def mutual(
+    data: str,
+    *,
+    members: int = 2,
+    critics: int = 1,
+    model: str = "srgan_student_lite",
+    out: str = "runs/mutual",
+    resume: bool = False,
+    print_config: bool = False,
+    **options: Any,
+) -> Run | None:
+    """Train a cohort whose discriminators distil one another: K SRGANs, or K critics of one generator.
+
+    Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        members: generators in the cohort, each with critics of its own.
+        critics: discriminators of each generator; `--members 1 --critics 3` gives one generator three.
+        model: the generator to train, a name that `srkd models` lists.
+        out: folder for weights, checkpoints and logs.
+        resume: go on from the last checkpoint in `out`; begin where there is none.
+        print_config: print the resolved recipe and do nothing.
+    """
+    if members * critics < 2:
+        raise UsageError("a cohort needs two discriminators: raise --members or --critics")
+    recipe = Recipe(
+        data=data, strategy="mutual", members=members, critics=critics, model=model, out=out, **options
+    )
+    return _run(recipe, resume, print_config)
+
+
+def _run(recipe: Recipe, resume: bool, print_config: bool) -> Run | None:
+    recipe.resolve()
+    if print_config:
+        print(recipe.to_yaml(), end="")
+        return None
+    from srkd.training.fit import run
+
+    return run(recipe, resume)

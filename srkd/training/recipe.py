@@ -1,0 +1,108 @@
+"""The arguments of a training run, and the stages they come to. Imports no torch."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import yaml
+
+from srkd.errors import UsageError, choose
+from srkd.strategies import STRATEGIES, Stage, override_stages
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        strategy: what to run, a key of srkd.strategies.STRATEGIES.
+        model: the generator to train, a name that `srkd models` lists.
+        model_options: arguments of its architecture, over those of the named size.
+        teacher: weights of the teacher: a file of this package, one that spandrel loads, or a shipped name.
+        teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
+        start: weights to start from; the strategy's pretraining stage is then skipped.
+        members: generators in the cohort, each with critics of its own.
+        critics: discriminators of each generator.
+        control: train the no-distillation control instead: the same stages without any teacher or mutual term.
+        out: folder for weights, checkpoints and logs.
+        val: data for validation, in the forms of data; every 40th training image when not given.
+        scale: the super-resolution factor, 2, 3 or 4.
+        steps: steps of every stage.
+        crop: side of the HR crops in every stage, in pixels.
+        batch: crops per step in every stage.
+        stages: overrides of single fields, as stages.transfer.losses.output.weight; null removes an entry.
+        seed: decides initial weights and the order of the data.
+        device: auto, cpu, cuda or mps.
+        precision: a precision of Lightning Fabric, such as 32-true or bf16-mixed.
+        threads: CPU threads; all cores when not given.
+        save_every: steps between checkpoints.
+        validate_every: steps between validations.
+        skip_bad: leave out training images that cannot be read or are too small, and say so.
+    """
+
+    data: str
+    strategy: str
+    model: str
+    model_options: dict[str, Any] = field(default_factory=dict)
+    teacher: str | None = None
+    teacher_discriminator: str | None = None
+    start: str | None = None
+    members: int = 1
+    critics: int = 1
+    control: bool = False
+    out: str = "runs/latest"
+    val: str | None = None
+    scale: int = 4
+    steps: int | None = None
+    crop: int | None = None
+    batch: int | None = None
+    stages: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: str = "32-true"
+    threads: int | None = None
+    save_every: int = 500
+    validate_every: int = 500
+    skip_bad: bool = False
+
+    def resolve(self) -> dict[str, Stage]:
+        """The stages that will run, in order, with every override applied.
+
+        Raises:
+            UsageError: an unknown strategy, stage or field, or values that cannot be.
+        """
+        choose("strategy", self.strategy, STRATEGIES)
+        for name in ("members", "critics", "save_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("data", "model", "out"):
+            if not isinstance(getattr(self, name), str):
+                raise UsageError(f"{name} must be a text, not {getattr(self, name)!r}")
+        stages = dict(STRATEGIES[self.strategy].stages)
+        if self.start is not None and len(stages) > 1:
+            stages.pop("pretrain", None)
+        if self.critics > 1:
+            copies = {key: replace(stage, critics={n: replace(c, copies=self.critics) for n, c in stage.critics.items()})
+                      for key, stage in stages.items()}
+            stages = copies
+        everywhere = {"steps": self.steps, "crop": self.crop, "batch": self.batch}
+        stages = override_stages(stages, self.stages, everywhere)
+        if self.control:
+            stages = {name: without_teacher(stage) for name, stage in stages.items()}
+        return stages
+
+    def to_yaml(self) -> str:
+        """The recipe with its stages resolved; as a file it runs the same again."""
+        content = asdict(self)
+        content["stages"] = {name: asdict(stage) for name, stage in self.resolve().items()}
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def without_teacher(stage: Stage) -> Stage:
+    """A stage's control: every teacher term and mutual distillation removed, all else equal."""
+    from srkd.losses import LOSSES
+
+    losses = {k: v for k, v in stage.losses.items() if not LOSSES[choose("loss", k, LOSSES)].teacher}  # type: ignore[attr-defined]
+    critics = {k: replace(v, init="fresh" if v.init == "teacher" else v.init)
+               for k, v in stage.critics.items() if v.real != "teacher"}
+    return replace(stage, losses=losses, critics=critics, mutual=None)

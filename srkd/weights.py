@@ -1,0 +1,179 @@
+"""Weights files: safetensors that carry what rebuilds their own model, and the shipped ones by name."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from srkd.errors import SrkdError, UsageError
+from srkd.files import replacing
+from srkd.models import create_discriminator, create_generator
+
+_CREATE = {"generator": create_generator, "discriminator": create_discriminator}
+
+
+def save_generator(module: nn.Module, path: str | Path, **info: Any) -> Path:
+    """Writes a generator made by `create_generator` to a safetensors file, atomically.
+
+    Args:
+        module: the generator.
+        path: a name ending in `.safetensors`.
+        info: facts to keep beside the weights (strategy, stage, steps, teacher), anything JSON can hold.
+
+    Raises:
+        SrkdError: the file cannot be written.
+    """
+    return save_module("generator", module, path, **info)
+
+
+def save_module(kind: str, module: nn.Module, path: str | Path, **info: Any) -> Path:
+    """Like `save_generator`, for a `generator` or a `discriminator`."""
+    header = {"format": 1, "kind": kind, "config": module.config, **info}
+    # Plain contiguous copies: channels_last weights would not be stored as the shapes say.
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"srkd": json.dumps(header, sort_keys=True)})
+    return Path(path)
+
+
+def load_generator(weights: str | Path) -> nn.Module:
+    """Loads a generator from a file, or a shipped one by its name, in eval mode on the CPU.
+
+    Project weights rebuild their own architecture. Other files (`.pth`, foreign `.safetensors`) go through
+    spandrel, whose unpickler refuses code.
+
+    Returns:
+        A module mapping LR `(N, 3, H, W)` in [0, 1] to SR, with attributes `scale` and, for project
+        weights, `config` and `info` (what `save_generator` was told).
+
+    Raises:
+        UsageError: no such file or shipped name; not a generator of RGB images.
+        SrkdError: the file is damaged or holds something other than weights.
+    """
+    path = find_weights(weights)
+    header = read_header(path) if path.suffix == ".safetensors" else {}
+    module = _rebuild(path, header, "generator") if header else _load_foreign(path)
+    return module.eval()
+
+
+def load_discriminator(path: str | Path) -> nn.Module:
+    """Loads a discriminator written by this package. Raises as `load_generator` does."""
+    path = find_weights(path)
+    header = read_header(path) if path.suffix == ".safetensors" else {}
+    if not header:
+        raise UsageError(f"{path} was not written by srkd; a discriminator must be a .safetensors of srkd")
+    return _rebuild(path, header, "discriminator").eval()
+
+
+def load_into(module: nn.Module, weights: str | Path) -> None:
+    """Copies the weights of a file into a module of the same architecture.
+
+    Raises:
+        UsageError: the file holds another architecture or size; the first difference is named.
+    """
+    path = find_weights(weights)
+    other = load_generator(path).state_dict()
+    own = module.state_dict()
+    for key in [*own, *other]:
+        theirs, ours = other.get(key), own.get(key)
+        if theirs is None or ours is None or theirs.shape != ours.shape:
+            detail = " and ".join(
+                f"{tuple(t.shape)} in the {where}" if t is not None else f"absent from the {where}"
+                for t, where in ((theirs, "file"), (ours, "model"))
+            )
+            raise UsageError(f"{path} holds another architecture than the model to train: '{key}' is {detail}")
+    module.load_state_dict(other)
+
+
+def find_weights(weights: str | Path) -> Path:
+    """The file for a path or a shipped name.
+
+    Raises:
+        UsageError: neither exists; the shipped names are listed.
+    """
+    shipped = list_shipped()
+    if str(weights) in shipped:
+        return shipped_folder() / shipped[str(weights)]["file"]
+    path = Path(weights)
+    if path.is_file():
+        return path
+    names = f"; shipped names: {', '.join(shipped)}" if shipped else ""
+    raise UsageError(f"there is no weights file {path}{names}")
+
+
+def shipped_folder() -> Path:
+    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
+    installed = Path(__file__).parent / "shipped"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "weights"
+
+
+def list_shipped() -> dict[str, dict[str, Any]]:
+    """The shipped weights: name to its entry of `weights/index.json` (`file`, `description`, ...)."""
+    index = shipped_folder() / "index.json"
+    return json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What `save_generator` stored beside the tensors; empty for a safetensors file of other origin."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return json.loads(metadata.get("srkd", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise SrkdError(f"{path} is not a safetensors file, or is damaged ({error}); nothing was loaded") from error
+
+
+def file_hash(path: Path) -> str:
+    """The first 16 hex digits of a file's SHA-256, which names a teacher without its path."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _rebuild(path: Path, header: dict[str, Any], kind: str) -> nn.Module:
+    if header.get("kind") != kind:
+        raise UsageError(f"{path} holds a {header.get('kind', 'model of unknown kind')}, not a {kind}")
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    module = _CREATE[kind](**header["config"])
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split("\n")[1:2]).strip()
+        raise SrkdError(f"{path} does not fit the architecture it names: {detail}") from error
+    module.info = {key: value for key, value in header.items() if key != "config"}  # type: ignore[assignment]
+    return module
+
+
+def _load_foreign(path: Path) -> nn.Module:
+    import spandrel
+
+    try:
+        descriptor = spandrel.ModelLoader(device="cpu").load_from_file(path)
+    except spandrel.UnsupportedModelError as error:
+        raise UsageError(f"{path} holds no architecture that srkd or spandrel knows") from error
+    except Exception as error:  # spandrel passes on whatever a damaged or hostile file raises
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SrkdError(f"{path} holds no weights that can be loaded safely: {reason}") from error
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.input_channels != 3:
+        raise UsageError(f"{path} holds a {descriptor.architecture.name} model that does not map RGB to RGB")
+    return _Foreign(descriptor)
+
+
+class _Foreign(nn.Module):
+    """A spandrel model behind this package's interface."""
+
+    def __init__(self, descriptor: Any):
+        super().__init__()
+        self.model = descriptor.model
+        self.scale = descriptor.scale
+        self.info = {"kind": "generator", "architecture": descriptor.architecture.name}
+        # Called rather than the model: it pads to the sizes that the architecture needs.
+        self._call = descriptor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Its call runs in inference mode; the copy is an ordinary tensor, which losses can use.
+        return self._call(x).clone()
