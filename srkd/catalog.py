@@ -1,9 +1,12 @@
-"""What there is to choose from."""
+"""What there is to choose from: architectures, and the weights that come with the package."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from srkd.errors import UsageError
 from srkd.files import console
 
 
@@ -32,8 +35,41 @@ def list_models(scale: int = 4) -> list[dict[str, Any]]:
             continue
         model = create_generator(name, scale)
         side = 2 * model.radius + 1  # type: ignore[operator]
-        row = {"name": name, "parameters": count_parameters(model), "macs": count_macs(model, scale), "receptive_field": side}
+        row = {
+            "name": name,
+            "parameters": count_parameters(model),
+            "macs": count_macs(model, scale),
+            "receptive_field": side,
+        }
         rows.append(row)
         table.add_row(name, f"{row['parameters']:,}", f"{row['macs'] / 1e9:.1f} G", f"{side}x{side}")
     console.print(table)
     return rows
+
+
+def find_weights(weights: str | Path) -> Path:
+    """The file for a path or a shipped name.
+
+    Raises:
+        UsageError: neither exists; the shipped names are listed.
+    """
+    shipped = list_shipped()
+    if str(weights) in shipped:
+        return shipped_folder() / shipped[str(weights)]["file"]
+    path = Path(weights)
+    if path.is_file():
+        return path
+    names = f"; shipped names: {', '.join(shipped)}" if shipped else ""
+    raise UsageError(f"there is no weights file {path}{names}")
+
+
+def shipped_folder() -> Path:
+    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
+    installed = Path(__file__).parent / "shipped"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "weights"
+
+
+def list_shipped() -> dict[str, dict[str, Any]]:
+    """The shipped weights: name to its entry of `weights/index.json` (`file`, `description`, ...)."""
+    index = shipped_folder() / "index.json"
+    return json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}

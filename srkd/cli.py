@@ -5,6 +5,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Sequence, Set
+from pathlib import Path
 from typing import Any
 
 from srkd import __version__
@@ -63,15 +64,23 @@ def call(name: str, words: Sequence[str]) -> object:
     from srkd.strategies import load_recipe, merge
 
     function = find(name)
-    parser = ArgumentParser(prog=f"srkd {name}", exit_on_error=False)
-    takes_recipe = "print_config" in inspect.signature(function).parameters
+    parameters = inspect.signature(function).parameters
+    positional = [
+        key for key, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY
+    ]
+    positional = [key for key in positional if parameters[key].kind is not parameters[key].VAR_KEYWORD]
+    usage = " ".join(["%(prog)s", *(key.upper() for key in positional), "[OPTIONS]"])
+    parser = ArgumentParser(prog=f"srkd {name}", usage=usage, exit_on_error=False)
+    takes_recipe = "print_config" in parameters
     if takes_recipe:
-        parser.add_argument("--config", help="a recipe: a YAML file of these arguments, or a shipped recipe's name")
-    parser.add_function_arguments(function, as_positional=not takes_recipe)
+        parser.add_argument(
+            "--config", help="a recipe: a YAML file of these arguments, or a shipped recipe's name"
+        )
+    parser.add_function_arguments(function, as_positional=False)
     words, nested = _take_nested(words)
     if takes_recipe:
         words = _with_recipe(words, {action.dest for action in parser._actions}, load_recipe)
-    words = _spell_out(words, parser)
+    words = _spell_out(words, parser, positional)
     try:
         arguments = parser.parse_args(words).as_dict()
     except ArgumentError as error:
@@ -109,19 +118,29 @@ def _take_nested(words: Sequence[str]) -> tuple[list[str], list[tuple[list[str],
     return rest, nested
 
 
-def _spell_out(words: Sequence[str], parser: Any) -> list[str]:
-    """Makes every option `--snake_case`: from dashes, from its short form, and `--flag` into `--flag=true`."""
+def _spell_out(words: Sequence[str], parser: Any, positional: Sequence[str]) -> list[str]:
+    """Makes every word `--snake_case=value`: from dashes, from a short form, from `--option value`, from a
+    bare `--flag`, and from a positional word, whose name is the next of `positional`."""
     flags = {action.dest for action in parser._actions if getattr(action, "_typehint", None) is bool}
+    names = iter(positional)
     result = []
-    for position, word in enumerate(words):
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
         word = SHORT.get(word, word)
-        if word.startswith("--"):
+        if not word.startswith("-") or word == "-":
+            name = next(names, None)
+            result.append(f"--{name}={word}" if name else word)
+        elif word.startswith("--"):
             key, found, value = word[2:].partition("=")
             key = key.replace("-", "_")
-            following = words[position + 1 : position + 2]
-            bare = key in flags and not found and following not in (["true"], ["false"])
-            word = f"--{key}=true" if bare else f"--{key}{found}{value}"
-        result.append(word)
+            if not found and key in flags:
+                value = queue.pop(0) if queue[:1] in (["true"], ["false"]) else "true"
+            elif not found and queue and key != "help":
+                value = queue.pop(0)
+            result.append(f"--{key}={value}" if found or value else f"--{key}")
+        else:
+            result.append(word)
     return result
 
 
@@ -137,8 +156,12 @@ def _with_recipe(words: list[str], known: Set[str], load: Callable) -> list[str]
         recipe = load(name)
         for key in recipe:
             if key not in known:
-                raise UsageError(f"recipe {name}: unknown key '{key}'; choose from: {', '.join(sorted(known))}")
-        pairs = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in recipe.items()]
+                raise UsageError(
+                    f"recipe {name}: unknown key '{key}'; choose from: {', '.join(sorted(known))}"
+                )
+        pairs = [
+            (key, value if isinstance(value, str) else json.dumps(value)) for key, value in recipe.items()
+        ]
         return [*(f"--{key}={text}" for key, text in pairs), *rest]
     return words
 
@@ -149,13 +172,19 @@ def _overview() -> str:
     import ast
     from importlib.util import find_spec
 
-    lines = ["usage: srkd COMMAND [OPTIONS]", "", "Make super-resolution GANs small by knowledge distillation.", ""]
+    lines = [
+        "usage: srkd COMMAND [OPTIONS]",
+        "",
+        "Make super-resolution GANs small by knowledge distillation.",
+        "",
+    ]
     for name, place in COMMANDS.items():
         module, _, attribute = place.partition(":")
         spec = find_spec(module)
         assert spec is not None and spec.origin is not None
-        with open(spec.origin, encoding="utf-8") as file:
-            tree = ast.parse(file.read())
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
         node = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == attribute)
         lines.append(f"  {name:<12}{(ast.get_docstring(node) or '').splitlines()[0]}")
-    return "\n".join([*lines, "", "srkd COMMAND --help lists a command's options; srkd --version the version."])
+    return "\n".join(
+        [*lines, "", "srkd COMMAND --help lists a command's options; srkd --version the version."]
+    )

@@ -8,11 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from srkd import resample
 from srkd.errors import SrkdError, UsageError
-from srkd.files import console
+from srkd.files import console, track
 from srkd.images import list_images, read_image
 from srkd.metrics import crop_to_multiple
 
@@ -50,7 +49,9 @@ def embedded_photos(names: Sequence[str]) -> list[Path]:
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise SrkdError(f"this scikit-image has no {missing[0]}; mend: python -m pip install 'scikit-image==0.26.*'")
+        raise SrkdError(
+            f"this scikit-image has no {missing[0]}; mend: python -m pip install 'scikit-image==0.26.*'"
+        )
     return [folder / name for name in names]
 
 
@@ -131,15 +132,7 @@ def load_pairs(
         return pair
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read_all = list(
-            track(
-                pool.map(read, files),
-                f"reading {len(files)} images",
-                total=len(files),
-                console=console,
-                transient=True,
-            )
-        )
+        read_all = list(track(pool.map(read, files), f"reading {len(files)} images", len(files)))
     bad = [result for result in read_all if isinstance(result, SrkdError)]
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more like it)" if len(bad) > 1 else ""
@@ -190,7 +183,7 @@ class Crops:
         lr = np.empty((self.batch, small, small, 3), np.uint8)
         hr = np.empty((self.batch, self.crop, self.crop, 3), np.uint8)
         for row in range(self.batch):
-            pair = self.pairs[rng.integers(len(self.pairs))]
+            pair = self.pairs[int(rng.integers(len(self.pairs)))]
             y, x = (int(rng.integers(side - small + 1)) for side in pair.lr.shape[:2])
             vertical, horizontal, transpose = rng.integers(2, size=3)
             for target, source, factor in ((lr, pair.lr, 1), (hr, pair.hr, self.scale)):

@@ -2,14 +2,27 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
+import rich.progress
 from rich.console import Console
 
 from srkd.errors import SrkdError
 
-console = Console(highlight=False)
+# Lines are left whole: a path that is cut in two cannot be copied.
+console = Console(highlight=False, soft_wrap=True)
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], description: str, total: int) -> Iterable[T]:
+    """The items, with a progress bar and an estimate on a terminal."""
+    shown = console.is_terminal and total > 1
+    return rich.progress.track(
+        items, description, total=total, console=console, transient=True, disable=not shown
+    )
 
 
 @contextlib.contextmanager

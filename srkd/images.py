@@ -83,4 +83,5 @@ def write_image(path: str | Path, image: np.ndarray, alpha: np.ndarray | None = 
     if alpha is not None and path.suffix.lower() not in (".jpg", ".jpeg", ".bmp"):
         image = np.dstack([image, alpha])
     with replacing(path) as temporary:
-        Image.fromarray(image).save(temporary, **({"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}))
+        # Formats without a quality ignore it.
+        Image.fromarray(image).save(temporary, quality=95)

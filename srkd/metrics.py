@@ -5,6 +5,7 @@ Images are `(H, W, 3)` uint8 RGB arrays.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -23,7 +24,7 @@ def protocol_name(protocol: str, scale: int) -> str:
     base = protocol.rstrip("0123456789")
     choose("protocol", base, PROTOCOLS)
     if protocol not in (base, f"{base}{scale}"):
-        raise UsageError(f"protocol {protocol} is for x{protocol[len(base):]}, but the images are x{scale}")
+        raise UsageError(f"protocol {protocol} is for x{protocol[len(base) :]}, but the images are x{scale}")
     return f"{base}{scale}"
 
 
@@ -59,17 +60,16 @@ def ssim(sr: np.ndarray, hr: np.ndarray, protocol: str) -> float:
     _same_shape(sr, hr)
     if min(sr.shape[:2]) < 11:
         raise UsageError(f"SSIM needs 11x11 pixels inside the border, not {sr.shape[1]}x{sr.shape[0]}")
-    return float(
-        structural_similarity(
-            sr,
-            hr,
-            data_range=255,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            channel_axis=2 if sr.ndim == 3 else None,
-        )
+    value: Any = structural_similarity(
+        sr,
+        hr,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        channel_axis=2 if sr.ndim == 3 else None,
     )
+    return float(value)
 
 
 def lpips(sr: np.ndarray, hr: np.ndarray, variant: str = "st-lpips-alex", device: str = "cpu") -> float:
@@ -90,7 +90,9 @@ def lpips(sr: np.ndarray, hr: np.ndarray, variant: str = "st-lpips-alex", device
 
     _same_shape(sr, hr)
     check_size(*hr.shape[:2])
-    pair = [torch.from_numpy(np.ascontiguousarray(x)).to(device).permute(2, 0, 1)[None] / 255 for x in (sr, hr)]
+    pair = [
+        torch.from_numpy(np.ascontiguousarray(x)).to(device).permute(2, 0, 1)[None] / 255 for x in (sr, hr)
+    ]
     with torch.no_grad():
         return float(load_lpips(variant).to(device)(*pair))
 
@@ -109,7 +111,9 @@ def _prepare(image: np.ndarray, protocol: str) -> np.ndarray:
     values = luma(image) if base == "y-crop" else image.astype(np.float64)
     inside = values[border : values.shape[0] - border, border : values.shape[1] - border]
     if inside.size == 0:
-        raise UsageError(f"an image of {image.shape[1]}x{image.shape[0]} has nothing inside a border of {border}")
+        raise UsageError(
+            f"an image of {image.shape[1]}x{image.shape[0]} has nothing inside a border of {border}"
+        )
     return inside
 
 

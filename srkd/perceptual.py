@@ -134,13 +134,17 @@ def _load_st(name: str, layers: Sequence[str] | None) -> Trunk:
 def _st_tensors(name: str) -> dict[str, Tensor]:
     spec = find_spec("stlpips_pytorch")
     if spec is None or not spec.submodule_search_locations:
-        raise SrkdError(f"the weights of {name} are not installed; mend: python -m pip install stlpips-pytorch==0.0.2")
+        raise SrkdError(
+            f"the weights of {name} are not installed; mend: python -m pip install stlpips-pytorch==0.0.2"
+        )
     file = Path(next(iter(spec.submodule_search_locations))) / "weights" / "vST0.0"
     file /= f"{name.removeprefix('st-')}_shift_tolerant.pth"
     try:
         return torch.load(file, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError) as error:
-        raise SrkdError(f"cannot read {file.name}; mend: python -m pip install --force-reinstall stlpips-pytorch==0.0.2") from error
+        raise SrkdError(
+            f"cannot read {file.name}; mend: python -m pip install --force-reinstall stlpips-pytorch==0.0.2"
+        ) from error
 
 
 def _load_vgg19(layers: tuple[str, ...]) -> Trunk:
@@ -156,7 +160,7 @@ def _load_vgg19(layers: tuple[str, ...]) -> Trunk:
     slices: dict[str, nn.Sequential] = {}
     pending: list[nn.Module] = []
     block, conv, names = 1, 0, []
-    for module in features:
+    for module in features.children():
         if isinstance(module, nn.MaxPool2d):
             block, conv = block + 1, 0
         elif isinstance(module, nn.Conv2d):
@@ -217,7 +221,9 @@ def load_lpips(variant: str) -> nn.Module:
     import lpips
 
     try:
-        reference = lpips.LPIPS(net=variant.removeprefix("lpips-"), verbose=False).eval().requires_grad_(False)
+        reference = (
+            lpips.LPIPS(net=variant.removeprefix("lpips-"), verbose=False).eval().requires_grad_(False)
+        )
     except (OSError, RuntimeError) as error:
         raise SrkdError(
             f"the ImageNet weights of {variant} are not on this machine and cannot be downloaded ({error}); "

@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from srkd.catalog import find_weights, list_shipped
 from srkd.errors import UsageError
 from srkd.files import console
-from srkd.weights import file_hash, find_weights, list_shipped, load_discriminator, load_generator
+from srkd.weights import file_hash, load_discriminator, load_generator
 
 
 class Teacher(nn.Module):
@@ -59,17 +60,23 @@ def load_teacher(
     path = find_weights(weights)
     generator = load_generator(path)
     if generator.scale != scale:
-        raise UsageError(f"the teacher {path.name} is x{generator.scale}, the student x{scale}; they must agree")
+        raise UsageError(
+            f"the teacher {path.name} is x{generator.scale}, the student x{scale}; they must agree"
+        )
     objective = generator.info.get("objective", kind)  # type: ignore[union-attr]
     if objective != kind:
         console.print(
             f"[yellow]note:[/] this strategy imitates a {kind.upper()}-trained teacher, and {path.name} says "
             f"it is {str(objective).upper()}-trained"
         )
-    critic = Path(discriminator) if discriminator else path.with_name(f"{path.stem}_discriminator.safetensors")
+    critic = (
+        Path(discriminator) if discriminator else path.with_name(f"{path.stem}_discriminator.safetensors")
+    )
     if not discriminator and not critic.is_file():
         if needs_discriminator:
-            raise UsageError(f"this strategy needs the teacher's discriminator, and there is no {critic}; "
-                             "give --teacher_discriminator FILE")
+            raise UsageError(
+                f"this strategy needs the teacher's discriminator, and there is no {critic}; "
+                "give --teacher_discriminator FILE"
+            )
         return Teacher(generator, name=f"{path.stem}@{file_hash(path)}")
     return Teacher(generator, load_discriminator(critic), name=f"{path.stem}@{file_hash(path)}")

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from srkd.catalog import find_weights
 from srkd.errors import SrkdError, UsageError
 from srkd.files import replacing
 from srkd.models import create_discriminator, create_generator
@@ -86,36 +87,10 @@ def load_into(module: nn.Module, weights: str | Path) -> None:
                 f"{tuple(t.shape)} in the {where}" if t is not None else f"absent from the {where}"
                 for t, where in ((theirs, "file"), (ours, "model"))
             )
-            raise UsageError(f"{path} holds another architecture than the model to train: '{key}' is {detail}")
+            raise UsageError(
+                f"{path} holds another architecture than the model to train: '{key}' is {detail}"
+            )
     module.load_state_dict(other)
-
-
-def find_weights(weights: str | Path) -> Path:
-    """The file for a path or a shipped name.
-
-    Raises:
-        UsageError: neither exists; the shipped names are listed.
-    """
-    shipped = list_shipped()
-    if str(weights) in shipped:
-        return shipped_folder() / shipped[str(weights)]["file"]
-    path = Path(weights)
-    if path.is_file():
-        return path
-    names = f"; shipped names: {', '.join(shipped)}" if shipped else ""
-    raise UsageError(f"there is no weights file {path}{names}")
-
-
-def shipped_folder() -> Path:
-    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
-    installed = Path(__file__).parent / "shipped"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "weights"
-
-
-def list_shipped() -> dict[str, dict[str, Any]]:
-    """The shipped weights: name to its entry of `weights/index.json` (`file`, `description`, ...)."""
-    index = shipped_folder() / "index.json"
-    return json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -125,7 +100,9 @@ def read_header(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
         return json.loads(metadata.get("srkd", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise SrkdError(f"{path} is not a safetensors file, or is damaged ({error}); nothing was loaded") from error
+        raise SrkdError(
+            f"{path} is not a safetensors file, or is damaged ({error}); nothing was loaded"
+        ) from error
 
 
 def file_hash(path: Path) -> str:

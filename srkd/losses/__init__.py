@@ -44,9 +44,11 @@ def create_loss(name: str, options: Mapping[str, Any], modules: Mapping[str, nn.
     wanted = ["teacher"] * kind.teacher + list(kind.needs)  # type: ignore[attr-defined]
     for module in wanted:
         if modules.get(module) is None:
-            what = "the teacher's discriminator" if module == "discriminator" else f"a {module}"
-            raise UsageError(f"the loss '{name}' needs {what}; give --teacher{'_discriminator' * (module == 'discriminator')}")
+            option = "teacher_discriminator" if module == "discriminator" else "teacher"
+            raise UsageError(f"the loss '{name}' needs a {option.replace('_', ' ')}; give --{option}")
     try:
         return kind(**{module: modules[module] for module in kind.needs}, **options)  # type: ignore[attr-defined]
     except TypeError as error:
-        raise UsageError(f"loss '{name}': {str(error).replace(f'{kind.__name__}.__init__() ', '')}") from error
+        raise UsageError(
+            f"loss '{name}': {str(error).replace(f'{kind.__name__}.__init__() ', '')}"
+        ) from error

@@ -47,7 +47,9 @@ class Taps:
     def __init__(self, module: nn.Module, depths: Sequence[float]):
         names = getattr(module, "taps", None)
         if not names:
-            raise UsageError("feature distillation needs a teacher and a student of this package's architectures")
+            raise UsageError(
+                "feature distillation needs a teacher and a student of this package's architectures"
+            )
         if not depths or not all(0 < depth <= 1 for depth in depths):
             raise UsageError(f"depths must lie in (0, 1], not {list(depths)}")
         self.names = [names[max(round(depth * len(names)), 1) - 1] for depth in depths]

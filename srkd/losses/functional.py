@@ -40,12 +40,11 @@ ADVERSARIES: dict[str, Adversary] = {
     "vanilla": Adversary(lambda r, f: _bce(r, 1.0) + _bce(f, 0.0), lambda r, f: _bce(f, 1.0)),
     # Mao et al. 2017 (arXiv 1611.04076).
     "least_squares": Adversary(
-        lambda r, f: ((r - 1).square().mean() + f.square().mean()) / 2, lambda r, f: (f - 1).square().mean() / 2
+        lambda r, f: ((r - 1).square().mean() + f.square().mean()) / 2,
+        lambda r, f: (f - 1).square().mean() / 2,
     ),
     # Lim & Ye 2017 (arXiv 1705.02894).
-    "hinge": Adversary(
-        lambda r, f: F.relu(1 - r).mean() + F.relu(1 + f).mean(), lambda r, f: -f.mean()
-    ),
+    "hinge": Adversary(lambda r, f: F.relu(1 - r).mean() + F.relu(1 + f).mean(), lambda r, f: -f.mean()),
     # Jolicoeur-Martineau 2018 (arXiv 1807.00734), averaged, as ESRGAN has it (Wang et al. 2018).
     "relativistic": Adversary(_relativistic, lambda r, f: _relativistic(f, r)),
 }

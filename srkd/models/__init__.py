@@ -69,7 +69,9 @@ def _create(kind: str, table: Mapping, name: str, options: dict[str, Any]) -> nn
     try:
         module = build(**options)
     except TypeError as error:
-        raise UsageError(f"{kind} '{name}': {str(error).split('.')[-1].replace('__init__() ', '')}") from error
+        raise UsageError(
+            f"{kind} '{name}': {str(error).split('.')[-1].replace('__init__() ', '')}"
+        ) from error
     # Under the architecture's name and not the size's, so that weights outlive a change of the table.
     architecture = next(key for key, (other, empty) in table.items() if other is build and not empty)
     module.config = {"name": architecture, **options}  # type: ignore[assignment]

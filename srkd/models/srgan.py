@@ -47,9 +47,7 @@ class SRGANGenerator(nn.Module):
         self.body = nn.Sequential(*(ResidualBlock(channels, norm, residual_init) for _ in range(blocks)))
         self.fuse = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), *_norm(norm, channels))
         if tail == "lr":
-            self.tail = nn.Sequential(
-                nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)
-            )
+            self.tail = nn.Sequential(nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
             tail_radius = 1.0
         else:
             stages = [2, 2] if scale == 4 else [scale]

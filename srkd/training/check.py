@@ -29,7 +29,9 @@ def check_gradients(state: State, lr: Tensor, hr: Tensor) -> None:
             continue
         kind, _, which = name.partition("_")
         critics = state.members[index].critics
-        for critic in [c for key, copies in critics.items() for c in copies if kind == "mutual" or key == which]:
+        for critic in [
+            c for key, copies in critics.items() for c in copies if kind == "mutual" or key == which
+        ]:
             if kind != "imitation" or critic.imitated is not None:
                 _check(value, critic.network, name, "discriminator", index)
     state.load_state_dict(saved)
@@ -40,7 +42,11 @@ def _check(value: Tensor, player: nn.Module, name: str, kind: str, index: int) -
     where = f"the loss '{name}' gives {kind} {index}"
     if not value.requires_grad:
         raise UsageError(f"{where} no gradient at all; remove it or mend its options")
-    gradients = [g for g in torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True) if g is not None]
+    gradients = [
+        g
+        for g in torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+        if g is not None
+    ]
     if not all(bool(torch.isfinite(g).all()) for g in gradients):
         raise UsageError(f"{where} a gradient that is not finite; lower its scale or mend the data")
     if not any(bool(g.any()) for g in gradients):

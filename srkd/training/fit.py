@@ -41,7 +41,7 @@ from srkd.training.step import train_step
 from srkd.weights import load_into, save_module
 
 CHECKPOINT = "checkpoint.pt"
-LOG_EVERY = 20
+LOG_EVERY = 20  # steps; more often in stages too short for a curve of that
 
 
 def run(recipe: Recipe, resume: bool = False) -> Run:
@@ -87,7 +87,9 @@ def run(recipe: Recipe, resume: bool = False) -> Run:
         if not begun and name != saved["stage"]:
             continue
         crops = Crops(train_pairs, stage.crop, stage.batch, recipe.scale, [recipe.seed, hash_int(name)])
-        state = build_state(fabric, stage, networks, former, teacher if uses_teacher(stage) else None, recipe.seed)
+        state = build_state(
+            fabric, stage, networks, former, teacher if uses_teacher(stage) else None, recipe.seed
+        )
         first = 0
         if begun:
             check_gradients(state, *_tensors(fabric, *crops(0)))
@@ -119,41 +121,65 @@ def run(recipe: Recipe, resume: bool = False) -> Run:
                 for number, critic in enumerate(copies):
                     former[index, key, number] = critic.network
                     extra = "" if (key, number) == ("hr", 0) else f"_{key}_{number}"
-                    save_module("discriminator", critic.network, path.with_name(f"{path.stem}_discriminator{extra}.safetensors"), **facts)
-        console.print(f"{name}: {result.psnr[name]:.2f} dB on {len(val_pairs)} validation images -> {result.weights[name]}")
+                    save_module(
+                        "discriminator",
+                        critic.network,
+                        path.with_name(f"{path.stem}_discriminator{extra}.safetensors"),
+                        **facts,
+                    )
+        console.print(
+            f"{name}: {result.psnr[name]:.2f} dB on {len(val_pairs)} validation images "
+            f"-> {result.weights[name]}"
+        )
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return result
 
 
-def _loop(recipe: Recipe, name: str, state: State, crops: Crops, val: list[Pair], first: int, checkpoint: Any) -> float:
+def _loop(
+    recipe: Recipe, name: str, state: State, crops: Crops, val: list[Pair], first: int, checkpoint: Any
+) -> float:
     """A stage's steps; returns the last validation PSNR."""
     stage, fabric = state.stage, state.fabric
     log = Path(recipe.out) / "log.jsonl"
     score = float("nan")
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    often = max(1, min(LOG_EVERY, stage.steps // 40))
     began = time.monotonic()
-    with stopping() as stop, Progress(*columns, console=console, transient=True) as progress:
+    with (
+        stopping() as stop,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
         task = progress.add_task(name, total=stage.steps, completed=first, note="")
         for step in range(first, stage.steps):
             lr, hr = _tensors(fabric, *crops(step))
             state.set_rates(step)
             parts = train_step(state, lr, hr, term_weights(stage, step))
             done = step + 1
-            if done % LOG_EVERY == 0 or done == stage.steps:
+            if done % often == 0 or done == stage.steps:
                 check_finite(parts, step)
                 values = {key: round(float(value), 6) for key, value in parts.items()}
                 rate = (done - first) / (time.monotonic() - began)
-                _append(log, {"stage": name, "step": done, "losses": values, "steps_per_second": round(rate, 2)})
+                _append(
+                    log, {"stage": name, "step": done, "losses": values, "steps_per_second": round(rate, 2)}
+                )
                 note = " ".join(f"{key} {value:.3g}" for key, value in values.items())
                 progress.update(task, completed=done, note=f"{rate:.1f} step/s {note}")
             if done % recipe.validate_every == 0 or done == stage.steps:
-                scores = [validate(member.average.module, val, recipe.scale, fabric) for member in state.members]
+                scores = [
+                    validate(member.average.module, val, recipe.scale, fabric) for member in state.members
+                ]
                 score = float(np.mean(scores))
                 _append(log, {"stage": name, "step": done, "psnr": [round(s, 4) for s in scores]})
                 remaining = (stage.steps - done) * (time.monotonic() - began) / (done - first)
                 progress.console.print(
-                    f"{name} {done}/{stage.steps}: {', '.join(f'{s:.2f}' for s in scores)} dB, {remaining / 60:.1f} min left"
+                    f"{name} {done}/{stage.steps}: {', '.join(f'{s:.2f}' for s in scores)} dB, "
+                    f"{remaining / 60:.1f} min left"
                 )
             if stop.is_set() or done % recipe.save_every == 0:
                 check_finite(parts, step)
@@ -251,7 +277,9 @@ def _data(recipe: Recipe, stages: dict[str, Stage]) -> tuple[list[Pair], list[Pa
         if stage.crop % recipe.scale:
             raise UsageError(f"a crop of {stage.crop} is not a multiple of the scale {recipe.scale}")
     train_pairs = load_pairs(files, recipe.scale, smallest=largest, skip_bad=recipe.skip_bad)
-    return train_pairs, load_pairs(val_files, recipe.scale, smallest=4 * recipe.scale, skip_bad=recipe.skip_bad)
+    return train_pairs, load_pairs(
+        val_files, recipe.scale, smallest=4 * recipe.scale, skip_bad=recipe.skip_bad
+    )
 
 
 def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> dict[str, Any]:
@@ -270,7 +298,9 @@ def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> dict[str, Any]:
     try:
         saved = torch.load(held, weights_only=True, map_location="cpu")
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-        raise SrkdError(f"{held} is damaged ({str(error).splitlines()[0]}); remove it to begin anew") from error
+        raise SrkdError(
+            f"{held} is damaged ({str(error).splitlines()[0]}); remove it to begin anew"
+        ) from error
     ignored = {"out", "device", "threads", "save_every", "validate_every"}
     now = asdict(recipe)
     changed = [key for key, old in saved["recipe"].items() if key not in ignored and old != now.get(key)]

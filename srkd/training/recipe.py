@@ -23,7 +23,7 @@ class Recipe:
         start: weights to start from; the strategy's pretraining stage is then skipped.
         members: generators in the cohort, each with critics of its own.
         critics: discriminators of each generator.
-        control: train the no-distillation control instead: the same stages without any teacher or mutual term.
+        control: train the no-distillation control instead: the same stages without teacher or mutual terms.
         out: folder for weights, checkpoints and logs.
         val: data for validation, in the forms of data; every 40th training image when not given.
         scale: the super-resolution factor, 2, 3 or 4.
@@ -82,8 +82,12 @@ class Recipe:
         if self.start is not None and len(stages) > 1:
             stages.pop("pretrain", None)
         if self.critics > 1:
-            copies = {key: replace(stage, critics={n: replace(c, copies=self.critics) for n, c in stage.critics.items()})
-                      for key, stage in stages.items()}
+            copies = {
+                key: replace(
+                    stage, critics={n: replace(c, copies=self.critics) for n, c in stage.critics.items()}
+                )
+                for key, stage in stages.items()
+            }
             stages = copies
         everywhere = {"steps": self.steps, "crop": self.crop, "batch": self.batch}
         stages = override_stages(stages, self.stages, everywhere)
@@ -103,6 +107,9 @@ def without_teacher(stage: Stage) -> Stage:
     from srkd.losses import LOSSES
 
     losses = {k: v for k, v in stage.losses.items() if not LOSSES[choose("loss", k, LOSSES)].teacher}  # type: ignore[attr-defined]
-    critics = {k: replace(v, init="fresh" if v.init == "teacher" else v.init)
-               for k, v in stage.critics.items() if v.real != "teacher"}
+    critics = {
+        k: replace(v, init="fresh" if v.init == "teacher" else v.init)
+        for k, v in stage.critics.items()
+        if v.real != "teacher"
+    }
     return replace(stage, losses=losses, critics=critics, mutual=None)

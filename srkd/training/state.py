@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +130,7 @@ def build_state(
     check_stage(stage)
     members = []
     for index, network in enumerate(networks):
-        network = network.to(fabric.device, memory_format=torch.channels_last).train()
+        network = network.to(fabric.device).to(memory_format=torch.channels_last).train()
         average = AveragedModel(network, multi_avg_fn=_average(stage.ema))
         modules = {
             "student": network,
@@ -171,9 +172,13 @@ def check_stage(stage: Stage) -> None:
             raise UsageError(f"critic '{name}' needs at least one copy")
         if critic.weight == 0 and (critic.schedule == "constant" or critic.final == 0):
             raise UsageError(f"critic '{name}' is trained but feeds nobody (weight 0); set a weight or null")
+        if stage.mutual is not None and critic.real != "hr":
+            raise UsageError(
+                f"mutual distillation is of critics of HR, and critic '{name}' is of the teacher"
+            )
         if stage.mutual is not None and critic.gan != "vanilla":
             raise UsageError(
-                f"mutual distillation needs probability logits, and critic '{name}' is {critic.gan}; use vanilla"
+                f"mutual distillation needs probability logits, and critic '{name}' is {critic.gan}"
             )
     if stage.mutual is not None and not stage.critics:
         raise UsageError("mutual distillation needs critics")
@@ -232,7 +237,7 @@ def _build_critic(
             raise UsageError("a critic starts from the teacher's discriminator; give --teacher_discriminator")
         if not copy_matching(network, teacher.discriminator):
             imitated = teacher.discriminator
-    network = network.to(fabric.device, memory_format=torch.channels_last).train().requires_grad_(True)
+    network = network.to(fabric.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
     optimizer: Any = torch.optim.Adam(network.parameters(), lr=spec.rate or rate, betas=(0.9, 0.99))
     module, optimizer = fabric.setup(network, optimizer)
     return CriticPlayer(spec, network, module, optimizer, imitated)
@@ -250,26 +255,27 @@ def _average(decay: float):
     """An exponential average whose decay rises from 0, so that short stages are not mostly their start."""
 
     @torch.no_grad()
-    def update(averages: list[Tensor], values: list[Tensor], count: Any) -> None:
+    def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
         current = min(decay, (1 + float(count)) / (10 + float(count)))
-        torch._foreach_lerp_(averages, values, 1 - current)
+        for average, value in zip(averages, values, strict=True):
+            average.lerp_(value, 1 - current)
 
     return update
 
 
 def _seed(seed: int, *parts: Any) -> int:
-    return hash_int(f"{seed}/{'/'.join(map(str, parts))}")
+    return hash_int("/".join(map(str, (seed, *parts))))
 
 
 def hash_int(text: str) -> int:
     """A stable 31-bit integer of a text; Python's own hash differs between processes."""
-    import zlib
-
     return zlib.crc32(text.encode()) & 0x7FFFFFFF
 
 
 def _trained(member: Member) -> dict[str, nn.Module]:
-    return {name: loss for name, loss in member.losses.items() if any(p.requires_grad for p in loss.parameters())}
+    return {
+        name: loss for name, loss in member.losses.items() if any(p.requires_grad for p in loss.parameters())
+    }
 
 
 def check_finite(parts: Mapping[str, Tensor], step: int) -> None:

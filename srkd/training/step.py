@@ -67,7 +67,11 @@ def generator_terms(member: Member, view: View) -> dict[str, Tensor]:
     for name, copies in member.critics.items():
         values = []
         for critic in copies:
-            real = critic.module(real_images(critic, view)).detach() if critic.spec.gan == "relativistic" else None
+            real = (
+                critic.module(real_images(critic, view)).detach()
+                if critic.spec.gan == "relativistic"
+                else None
+            )
             fake = critic.module(view.sr)
             values.append(ADVERSARIES[critic.spec.gan].generator(fake if real is None else real, fake))
         terms[f"adversarial_{name}"] = torch.stack(values).mean()
@@ -115,7 +119,11 @@ def mutual_terms(state: State, pools: Mapping[tuple[int, str, int], list[Tensor]
         peers = [other for key, other in pools.items() if key != own]
         divergences = [bernoulli_kl(p, z, tau) for peer in peers for p, z in zip(peer, logits, strict=True)]
         value = tau**2 * torch.stack(divergences).mean()
-        gap = [(z.sigmoid() - p.sigmoid()).abs().mean() for peer in peers for p, z in zip(peer, logits, strict=True)]
+        gap = [
+            (z.sigmoid() - p.sigmoid()).abs().mean()
+            for peer in peers
+            for p, z in zip(peer, logits, strict=True)
+        ]
         for name, term in (("mutual", value), ("disagreement", torch.stack(gap).mean().detach())):
             terms[own[0], name] = terms.get((own[0], name), torch.zeros_like(term)) + term
     return terms

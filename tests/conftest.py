@@ -1,0 +1,59 @@
+"""Small photographs, a shared tiny teacher, and where the benchmark data lies when it is there."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import srkd
+from srkd.data import embedded_photos
+from srkd.images import read_image, write_image
+
+DATA = Path(os.environ.get("SRKD_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def benchmark() -> Path:
+    """The folder of Set5, Set14 and BSD100, each with HR and MATLAB's LR."""
+    if not (DATA / "benchmark").is_dir():
+        pytest.skip("no benchmark data; set SRKD_DATA to the folder that holds benchmark/Set5 ...")
+    return DATA / "benchmark"
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """A folder of six small photographs of different, partly odd sizes."""
+    folder = tmp_path_factory.mktemp("photos")
+    sources = embedded_photos(["astronaut.png", "coffee.png", "rocket.jpg"])
+    boxes = [(0, 0, 96, 96), (120, 200, 97, 110)]
+    for source in sources:
+        image = read_image(source)
+        for number, (top, left, height, width) in enumerate(boxes):
+            crop = image[top : top + height, left : left + width]
+            write_image(folder / f"{source.stem}_{number}.png", np.ascontiguousarray(crop))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory, photos) -> Path:
+    """A run folder with `pretrain.safetensors`, `gan.safetensors` and its discriminator."""
+    out = tmp_path_factory.mktemp("teacher") / "run"
+    srkd.train(
+        str(photos),
+        model="srgan_tiny",
+        out=str(out),
+        stages={"gan": {"critics": {"hr": {"options": {"channels": 8}}}}},
+        **SHORT,
+    )
+    return out
+
+
+# Arguments that make any run short.
+SHORT = {"steps": 20, "crop": 32, "batch": 2, "validate_every": 20}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)

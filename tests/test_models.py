@@ -1,0 +1,159 @@
+"""One suite over every registered architecture."""
+
+import numpy as np
+import pytest
+import spandrel
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srkd import UsageError, create_discriminator, create_generator, load_generator, save_generator
+from srkd.exports import BOUND, export
+from srkd.models import DISCRIMINATORS, GENERATORS
+from srkd.models.cost import count_macs, count_parameters
+from srkd.upscaling import Upscaler, open_upscaler
+
+# Small forms of every architecture and option; the named sizes differ from them in numbers only.
+SMALL = [
+    ("srgan", {"channels": 8, "blocks": 2, "tail": tail, "norm": norm, "skip": skip})
+    for tail in ("paper", "lr")
+    for norm in ("none", "bn")
+    for skip in ("none", "nearest", "bilinear")
+] + [("compact", {"channels": 8, "convs": 3})]
+
+
+def build(name, options, scale=4):
+    torch.manual_seed(0)
+    model = create_generator(name, scale, **options)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_named_generator_enlarges(name, scale):
+    model = create_generator(name, scale).eval()
+    with torch.no_grad():
+        assert model(torch.rand(2, 3, 7, 5)).shape == (2, 3, 7 * scale, 5 * scale)
+    assert all(model.get_submodule(tap) is not None for tap in model.taps)
+
+
+def test_published_parameter_counts():
+    assert round(count_parameters(create_generator("srgan_teacher", norm="bn")) / 1e6, 3) == 1.551
+    assert round(count_parameters(create_generator("srgan_student", norm="bn")) / 1e6, 3) == 0.248
+
+
+def test_macs_are_those_of_the_convolutions():
+    # 3x3 convolutions: 3 -> 8, three of 8 -> 8, 8 -> 48, at 320x180.
+    macs = count_macs(create_generator("compact", channels=8, convs=3), 4)
+    assert macs == 320 * 180 * 9 * (3 * 8 + 3 * 8 * 8 + 8 * 48)
+
+
+def test_the_lr_tail_keeps_the_trunk():
+    paper, lr = (create_generator("srgan", tail=tail).state_dict() for tail in ("paper", "lr"))
+    trunk = {key for key in paper if not key.startswith("tail")}
+    assert trunk == {key for key in lr if not key.startswith("tail")}
+    assert all(paper[key].shape == lr[key].shape for key in trunk)
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_weights_rebuild_their_own_model(tmp_path, name, options):
+    model, image = build(name, options, scale=3), torch.rand(1, 3, 9, 11)
+    save_generator(model.to(memory_format=torch.channels_last), tmp_path / "w.safetensors", stage="test")
+    loaded = load_generator(tmp_path / "w.safetensors")
+    assert loaded.config == model.config and loaded.info["stage"] == "test" and not loaded.training
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image), model(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_radius_is_the_receptive_field(name, options, scale):
+    """A NaN reaches exactly the outputs whose receptive field holds it (in double, where convolutions are
+    plain sums)."""
+    model = build(name, options, scale).double()
+    side = 2 * model.radius + 5
+    image = torch.zeros(1, 3, side, side, dtype=torch.double)
+    image[..., side // 2, side // 2] = torch.nan
+    with torch.no_grad():
+        rows = model(image)[0].isnan().any(0).any(1).nonzero().flatten() // scale
+    reach = max(side // 2 - int(rows.min()), int(rows.max()) - side // 2)
+    assert reach <= model.radius <= reach + 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(SMALL), st.integers(1, 24), st.integers(1, 24), st.integers(1, 26))
+def test_tiles_give_the_whole_image(architecture, height, width, tile):
+    model = build(*architecture, scale=2)
+
+    @torch.inference_mode()
+    def run(batch):
+        return model(torch.from_numpy(batch)).numpy()
+
+    upscaler = Upscaler("test", 2, model.radius, run)
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    difference = upscaler(image, tile).astype(int) - upscaler(image)
+    assert abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL[::4] + SMALL[-1:])
+def test_onnx_export_computes_the_same(tmp_path, name, options):
+    model = build(name, options)
+    source = save_generator(model, tmp_path / "w.safetensors")
+    exported = open_upscaler(export(str(source)))
+    assert (exported.scale, exported.radius) == (4, model.radius)
+    batch = np.random.default_rng(1).random((3, 3, 19, 8), np.float32)
+    with torch.no_grad():
+        assert np.abs(exported.run(batch) - model(torch.from_numpy(batch)).numpy()).max() <= BOUND
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_compact_is_spandrels_bit_for_bit(tmp_path, scale):
+    model, image = create_generator("compact_s", scale).eval(), torch.rand(1, 3, 20, 14)
+    save_generator(model, tmp_path / "w.safetensors")
+    descriptor = spandrel.ModelLoader().load_from_file(tmp_path / "w.safetensors")
+    assert (descriptor.architecture.id, descriptor.scale) == ("Compact", scale)
+    with torch.no_grad():
+        assert torch.equal(descriptor.model(image), model(image))
+
+
+def test_a_spandrel_file_loads(tmp_path):
+    model, image = create_generator("compact_s", 2).eval(), torch.rand(1, 3, 8, 8)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    loaded = load_generator(tmp_path / "w.pth")
+    assert loaded.scale == 2
+    with torch.no_grad():
+        assert torch.equal(loaded(image), model(image).clamp(0, 1))
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize("norm", ["bn", "spectral", "none"])
+@pytest.mark.parametrize("size", [(16, 16), (96, 96), (33, 50)])
+def test_discriminators_take_any_crop(name, norm, size):
+    model = create_discriminator(name, channels=4, norm=norm)
+    logits = model(torch.rand(2, 3, *size))
+    assert logits.shape[0] == 2 and logits.isfinite().all()
+    assert all(model.get_submodule(tap) is not None for tap in model.taps)
+
+
+def test_the_published_discriminator_is_wider():
+    full, small = (count_parameters(create_discriminator("vgg", channels=c)) for c in (64, 32))
+    assert 3.9 < full / small < 4.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("srgam",), "srgan_student_lite"),
+        (("srgan", 5), "2, 3, 4"),
+        (("srgan", 4, "width"), "width"),
+    ],
+)
+def test_unknown_names_and_options_are_refused(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        create_generator(arguments[0], *arguments[1:2], **dict.fromkeys(arguments[2:], 1))
+    with pytest.raises(UsageError, match="vgg"):
+        create_discriminator("resnet")
