@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"srkd: unknown command '{name}'; choose from: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
-        result = call(name, words)
-        return result if isinstance(result, int) else 0
+        call(name, words)
+        return 0
     except SrkdError as error:
         print(f"srkd {name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def call(name: str, words: Sequence[str]) -> object:
+def call(name: str, words: Sequence[str]) -> None:
     """Parses the words of a command and calls its function.
 
     A recipe's keys are arguments that come before those of the command line; `--stages.a.b value` reaches
@@ -65,10 +65,7 @@ def call(name: str, words: Sequence[str]) -> object:
 
     function = find(name)
     parameters = inspect.signature(function).parameters
-    positional = [
-        key for key, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY
-    ]
-    positional = [key for key in positional if parameters[key].kind is not parameters[key].VAR_KEYWORD]
+    positional = [key for key, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     usage = " ".join(["%(prog)s", *(key.upper() for key in positional), "[OPTIONS]"])
     parser = ArgumentParser(prog=f"srkd {name}", usage=usage, exit_on_error=False)
     takes_recipe = "print_config" in parameters
@@ -79,7 +76,8 @@ def call(name: str, words: Sequence[str]) -> object:
     parser.add_function_arguments(function, as_positional=False)
     words, nested = _take_nested(words)
     if takes_recipe:
-        words = _with_recipe(words, {action.dest for action in parser._actions}, load_recipe)
+        keys = {action.dest for action in parser._actions} - {"help", "config"}
+        words = _with_recipe(words, keys, load_recipe)
     words = _spell_out(words, parser, positional)
     try:
         arguments = parser.parse_args(words).as_dict()
@@ -87,11 +85,14 @@ def call(name: str, words: Sequence[str]) -> object:
         raise UsageError(f"{' '.join(str(error).split())}; see srkd {name} --help") from error
     arguments.pop("config", None)
     for path, text in nested:
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--{'.'.join(path)}: '{text}' is not valid YAML") from error
         for key in reversed(path):
             value = {key: value}
         arguments[path[0]] = merge(arguments.get(path[0]) or {}, value[path[0]], path[0])
-    return function(**arguments)
+    function(**arguments)
 
 
 def find(name: str) -> Callable:

@@ -94,7 +94,8 @@ def test_shipped_recipes_resolve(capsys, recipe):
 def test_training_by_recipe_from_the_command_line(tmp_path, photos):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(
-        "model: srgan_tiny\nstrategy: pretrain\ncrop: 32\nbatch: 2\nstages: {pretrain: {steps: 2, rate: 1e-3}}\n"
+        "{model: srgan_tiny, strategy: pretrain, crop: 32, batch: 2, "
+        "stages: {pretrain: {steps: 2, rate: 1e-3}}}"
     )
     out = tmp_path / "run"
     assert (

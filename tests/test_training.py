@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 import srkd
 from srkd import SrkdError, UsageError, create_discriminator, create_generator, load_generator
+from srkd.cli import main
 from srkd.losses import LOSSES
 from srkd.losses.base import GeneratorLoss
-from srkd.strategies import STRATEGIES, TRANSFERS, Critic, Loss, Mutual, Stage, load_recipe
+from srkd.strategies import STRATEGIES, TRANSFERS, Critic, Loss, Mutual, Stage
 from srkd.teachers import Teacher
 from srkd.training.check import check_gradients
 from srkd.training.recipe import Recipe
@@ -401,21 +402,22 @@ def test_start_weights_of_another_architecture_are_refused(photos, teacher, tmp_
         run(photos, teacher, tmp_path / "run", "gan2g", model="compact_s")
 
 
-def test_a_printed_recipe_runs_the_same(photos, teacher, tmp_path, capsys):
-    arguments = {
-        "start": str(teacher / "pretrain.safetensors"),
-        "model": "srgan_tiny",
-        "crop": 32,
-        "batch": 2,
-    }
-    assert srkd.finetune(str(photos), steps=3, print_config=True, **arguments) is None
-    printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["stages"]["finetune"]["steps"] == 3 and printed["stages"]["finetune"]["critics"]["hr"]
-    a = srkd.finetune(str(photos), steps=3, out=str(tmp_path / "a"), **arguments)
-    recipe = load_recipe(a.folder / "recipe.yaml")
-    assert recipe.pop("strategy") == "finetune"
-    b = srkd.finetune(**{**recipe, "out": str(tmp_path / "b")})
-    assert same(a.weights["finetune"], b.weights["finetune"])
+@pytest.mark.parametrize("command", ["finetune", "mutual", "distill"])
+def test_a_printed_recipe_runs_the_same(photos, teacher, tmp_path, capsys, command):
+    """Its stages are all there, and what was removed stays removed."""
+    words = [command, "--data", str(photos), "--start", str(teacher / "pretrain.safetensors"), "--steps", "3"]
+    words += ["--model", "srgan_tiny", "--crop", "32", "--batch", "2", "--stages.finetune.losses.l1", "null"]
+    words += ["--stages.finetune.critics.hr.options.channels", "4", "--validate_every", "3"]
+    words += ["--teacher", str(teacher / "gan.safetensors")] if command == "distill" else []
+    assert main([*words, "--print_config"]) == 0
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(capsys.readouterr().out)
+    stage = yaml.safe_load(printed.read_text())["stages"]["finetune"]
+    assert stage["steps"] == 3 and stage["losses"]["l1"] is None and stage["losses"]["perceptual"]["weight"]
+    assert main([*words, "--out", str(tmp_path / "a")]) == 0
+    assert main([command, "--config", str(printed), "--out", str(tmp_path / "b")]) == 0
+    weights = sorted(path.name for path in (tmp_path / "a").glob("*.safetensors"))
+    assert weights and all(same(tmp_path / "a" / name, tmp_path / "b" / name) for name in weights)
 
 
 # Stopping and going on.

@@ -75,6 +75,7 @@ def distill(
 def finetune(
     data: str,
     *,
+    strategy: Literal["finetune"] = "finetune",
     start: str | None = None,
     model: str = "srgan_student_lite",
     out: str = "runs/finetune",
@@ -86,6 +87,7 @@ def finetune(
 
     Args:
         data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        strategy: named in recipes; there is but this one.
         start: weights to fine-tune.
         model: the generator to train, a name that `srkd models` lists.
         out: folder for weights, checkpoints and logs.
@@ -94,13 +96,14 @@ def finetune(
     """
     if start is None:
         raise UsageError("fine-tuning starts from trained weights; give --start FILE")
-    recipe = Recipe(data=data, strategy="finetune", start=start, model=model, out=out, **options)
+    recipe = Recipe(data=data, strategy=strategy, start=start, model=model, out=out, **options)
     return _run(recipe, resume, print_config)
 
 
 def mutual(
     data: str,
     *,
+    strategy: Literal["mutual"] = "mutual",
     members: int = 2,
     critics: int = 1,
     model: str = "srgan_student_lite",
@@ -113,6 +116,7 @@ def mutual(
 
     Args:
         data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        strategy: named in recipes; there is but this one.
         members: generators in the cohort, each with critics of its own.
         critics: discriminators of each generator; `--members 1 --critics 3` gives one generator three.
         model: the generator to train, a name that `srkd models` lists.
@@ -123,7 +127,7 @@ def mutual(
     if members * critics < 2:
         raise UsageError("a cohort needs two discriminators: raise --members or --critics")
     recipe = Recipe(
-        data=data, strategy="mutual", members=members, critics=critics, model=model, out=out, **options
+        data=data, strategy=strategy, members=members, critics=critics, model=model, out=out, **options
     )
     return _run(recipe, resume, print_config)
 

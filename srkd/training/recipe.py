@@ -71,35 +71,40 @@ class Recipe:
         Raises:
             UsageError: an unknown strategy, stage or field, or values that cannot be.
         """
-        choose("strategy", self.strategy, STRATEGIES)
         for name in ("members", "critics", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
         for name in ("data", "model", "out"):
             if not isinstance(getattr(self, name), str):
                 raise UsageError(f"{name} must be a text, not {getattr(self, name)!r}")
-        stages = dict(STRATEGIES[self.strategy].stages)
-        if self.start is not None and len(stages) > 1:
-            stages.pop("pretrain", None)
-        if self.critics > 1:
-            copies = {
-                key: replace(
-                    stage, critics={n: replace(c, copies=self.critics) for n, c in stage.critics.items()}
-                )
-                for key, stage in stages.items()
-            }
-            stages = copies
         everywhere = {"steps": self.steps, "crop": self.crop, "batch": self.batch}
-        stages = override_stages(stages, self.stages, everywhere)
+        stages = override_stages(self._table(), self.stages, everywhere)
         if self.control:
             stages = {name: without_teacher(stage) for name, stage in stages.items()}
         return stages
 
     def to_yaml(self) -> str:
         """The recipe with its stages resolved; as a file it runs the same again."""
-        content = asdict(self)
-        content["stages"] = {name: asdict(stage) for name, stage in self.resolve().items()}
+        stages: dict[str, Any] = dict.fromkeys(self._table())
+        for name, stage in self.resolve().items():
+            stages[name] = asdict(stage)
+            # What the strategy has and this run has not is removed there too.
+            for key, entries in (("losses", stage.losses), ("critics", stage.critics)):
+                removed = dict.fromkeys(k for k in getattr(self._table()[name], key) if k not in entries)
+                stages[name][key] |= removed
+        content = {**asdict(self), "stages": stages}
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+    def _table(self) -> dict[str, Stage]:
+        """The strategy's stages, before overrides."""
+        stages = dict(STRATEGIES[choose("strategy", self.strategy, STRATEGIES)].stages)
+        if self.start is not None and len(stages) > 1:
+            stages.pop("pretrain", None)
+        if self.critics > 1:
+            for name, stage in stages.items():
+                critics = {key: replace(critic, copies=self.critics) for key, critic in stage.critics.items()}
+                stages[name] = replace(stage, critics=critics)
+        return stages
 
 
 def without_teacher(stage: Stage) -> Stage:
