@@ -34,7 +34,7 @@ _HOMES = {
     "SrkdError": "srkd.errors",
     "UsageError": "srkd.errors",
 }
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from srkd.catalog import list_models as list_models

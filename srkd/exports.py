@@ -50,31 +50,29 @@ def _onnx(model: Any, target: Path) -> tuple[float, float]:
     import onnx
     import torch
 
-    shape = {0: "batch", 2: "height", 3: "width"}
-    with warnings.catch_warnings(), replacing(target) as temporary:
+    axes = {0: "batch", 2: "height", 3: "width"}
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
+        program = torch.onnx.export(
             model,
             (torch.rand(2, 3, 24, 32),),
-            temporary,
             input_names=["lr"],
             output_names=["sr"],
-            dynamic_shapes=(dict.fromkeys(shape, torch.export.Dim.DYNAMIC),),
+            dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.DYNAMIC),),
             opset_version=OPSET,
             dynamo=True,
-            external_data=False,
             verbose=False,
         )
-        graph = onnx.load(temporary)
-        for value in (*graph.graph.input, *graph.graph.output):
-            for axis, name in shape.items():
-                value.type.tensor_type.shape.dim[axis].dim_param = (
-                    name if value.name == "lr" else f"sr_{name}"
-                )
-        header = {"config": model.config, "radius": model.radius, **model.info}
-        onnx.helper.set_model_props(graph, {"srkd": json.dumps(header, sort_keys=True)})
-        onnx.save(graph, temporary)
+    assert program is not None
+    proto = program.model_proto
+    for value, prefix in ((proto.graph.input[0], ""), (proto.graph.output[0], "sr_")):
+        for axis, name in axes.items():
+            value.type.tensor_type.shape.dim[axis].dim_param = prefix + name
+    header = {"config": model.config, "radius": model.radius, **model.info}
+    onnx.helper.set_model_props(proto, {"srkd": json.dumps(header, sort_keys=True)})
+    with replacing(target) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
         return _compare(model, temporary)
 
 
@@ -82,8 +80,9 @@ def _safetensors(model: Any, target: Path) -> tuple[float, float]:
     from srkd.weights import save_generator
 
     info = {key: value for key, value in model.info.items() if key not in ("format", "kind")}
-    save_generator(model, target, **info)
-    return _compare(model, target)
+    with replacing(target) as temporary:
+        save_generator(model, temporary, **info)
+        return _compare(model, temporary)
 
 
 def _compare(model: Any, path: Path) -> tuple[float, float]:

@@ -5,6 +5,7 @@ ImageNet, with a blur before every subsampling. The package `stlpips-pytorch` ca
 are read here without running its code. With a network: torchvision's VGG19, and the `lpips` package.
 """
 
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -221,15 +222,15 @@ def load_lpips(variant: str) -> nn.Module:
     import lpips
 
     try:
-        reference = (
-            lpips.LPIPS(net=variant.removeprefix("lpips-"), verbose=False).eval().requires_grad_(False)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it calls torchvision in a way that is deprecated
+            reference = lpips.LPIPS(net=variant.removeprefix("lpips-"), verbose=False)
     except (OSError, RuntimeError) as error:
         raise SrkdError(
             f"the ImageNet weights of {variant} are not on this machine and cannot be downloaded ({error}); "
             f"connect once, or use st-{variant}"
         ) from error
-    return _Reference(reference)
+    return _Reference(reference).eval().requires_grad_(False)
 
 
 class _Reference(nn.Module):

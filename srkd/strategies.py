@@ -46,8 +46,8 @@ class Critic:
         weight, schedule, final: the factor of the adversarial loss on the generator, as in Loss.
         real: what counts as real: HR images, or the teacher's SR.
         gan: the adversarial loss.
-        init: `fresh`; `previous`, carried on from an earlier stage's critic of this name (fresh where
-            there is none); or `teacher`, copied from the teacher's discriminator where shapes match.
+        init: `fresh`; `previous`, carried on as it is from an earlier stage's critic of this name (fresh
+            where there is none); or `teacher`, copied from the teacher's discriminator where shapes match.
         imitate: factor of MSE(logits, teacher discriminator's logits) on HR and SR, used with `init:
             teacher` when a smaller critic cannot copy everything.
         copies: discriminators of one generator, whose adversarial losses are averaged.

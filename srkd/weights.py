@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from srkd.catalog import find_weights
@@ -34,11 +34,13 @@ def save_generator(module: nn.Module, path: str | Path, **info: Any) -> Path:
 
 def save_module(kind: str, module: nn.Module, path: str | Path, **info: Any) -> Path:
     """Like `save_generator`, for a `generator` or a `discriminator`."""
+    if not hasattr(module, "config"):
+        raise UsageError(f"only a {kind} made by create_{kind} can be saved; this one has no config")
     header = {"format": 1, "kind": kind, "config": module.config, **info}
     # Plain contiguous copies: channels_last weights would not be stored as the shapes say.
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"srkd": json.dumps(header, sort_keys=True)})
+        temporary.write_bytes(save(tensors, {"srkd": json.dumps(header, sort_keys=True)}))
     return Path(path)
 
 
@@ -71,15 +73,13 @@ def load_discriminator(path: str | Path) -> nn.Module:
     return _rebuild(path, header, "discriminator").eval()
 
 
-def load_into(module: nn.Module, weights: str | Path) -> None:
-    """Copies the weights of a file into a module of the same architecture.
+def copy_weights(source: nn.Module, target: nn.Module, name: str | Path) -> None:
+    """Copies weights between modules of the same architecture and size.
 
     Raises:
-        UsageError: the file holds another architecture or size; the first difference is named.
+        UsageError: they differ; the first difference is named, with `name` for the source.
     """
-    path = find_weights(weights)
-    other = load_generator(path).state_dict()
-    own = module.state_dict()
+    other, own = source.state_dict(), target.state_dict()
     for key in [*own, *other]:
         theirs, ours = other.get(key), own.get(key)
         if theirs is None or ours is None or theirs.shape != ours.shape:
@@ -87,19 +87,19 @@ def load_into(module: nn.Module, weights: str | Path) -> None:
                 f"{tuple(t.shape)} in the {where}" if t is not None else f"absent from the {where}"
                 for t, where in ((theirs, "file"), (ours, "model"))
             )
-            raise UsageError(
-                f"{path} holds another architecture than the model to train: '{key}' is {detail}"
-            )
-    module.load_state_dict(other)
+            raise UsageError(f"{name} holds another architecture than the model: '{key}' is {detail}")
+    target.load_state_dict(other)
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """What `save_generator` stored beside the tensors; empty for a safetensors file of other origin."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        return json.loads(metadata.get("srkd", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+            header = json.loads((file.metadata() or {}).get("srkd", "{}"))
+        if header and not isinstance(header.get("config"), dict):
+            raise ValueError("its header names no architecture")
+        return header
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:
         raise SrkdError(
             f"{path} is not a safetensors file, or is damaged ({error}); nothing was loaded"
         ) from error

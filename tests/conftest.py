@@ -1,6 +1,8 @@
 """Small photographs, a shared tiny teacher, and where the benchmark data lies when it is there."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,16 @@ def teacher(tmp_path_factory, photos) -> Path:
 
 # Arguments that make any run short.
 SHORT = {"steps": 20, "crop": 32, "batch": 2, "validate_every": 20}
+
+
+def on_full_disk(words: list[str], limit: int) -> tuple[int, str]:
+    """Runs a command in a process whose files cannot grow beyond `limit` bytes; its exit code and stderr."""
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+    code += "import sys; from srkd.cli import main; sys.exit(main(sys.argv[1:]))"
+    # No compiled modules are written: the limit would cut them.
+    command = [sys.executable, "-B", "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stderr
 
 
 @pytest.fixture(autouse=True)

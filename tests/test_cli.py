@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import on_full_disk
 from PIL import Image
 
 import srkd
@@ -294,18 +295,20 @@ def test_outputs_that_exist_or_cannot_be(capsys, tmp_path, photos, weights):
     assert "another --out" in fails(capsys, 2, "export", weights, "--format", "safetensors")
 
 
-def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
-    target = tmp_path / "x.png"
-    write_image(target, np.zeros((4, 4, 3), np.uint8))
-    before = target.read_bytes()
-
-    def full(self, *_args, **_kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(SrkdError, match="No space left"):
-        write_image(target, np.ones((4, 4, 3), np.uint8))
-    assert target.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["x.png"]
+def test_a_full_disk_keeps_the_old_file(tmp_path, photos, weights):
+    """No file may grow beyond 2 kB."""
+    source = str(photos / "coffee_0.png")
+    for words, target in (
+        (["upscale", source, "-w", str(weights), "--overwrite", "-o"], "x.png"),
+        (["export", str(weights), "--out"], "x.onnx"),
+        (["export", str(weights), "--format", "safetensors", "--out"], "x.safetensors"),
+        (["evaluate", "bicubic", str(photos), "--lpips", "none", "--json"], "x.json"),
+    ):
+        (tmp_path / target).write_bytes(b"precious")
+        code, error = on_full_disk([*words, str(tmp_path / target)], 300 if target == "x.json" else 2000)
+        assert code == 1 and error.count("\n") == 1 and "cannot write" in error, error
+        assert (tmp_path / target).read_bytes() == b"precious"
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_scores_of_images_too_small_name_the_image(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import SHORT
+from conftest import SHORT, on_full_disk
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
@@ -487,16 +487,22 @@ def test_a_damaged_checkpoint_is_named(photos, teacher, tmp_path):
         run(photos, teacher, tmp_path, "gan2g", resume=True)
 
 
-def test_a_full_disk_leaves_nothing_half_written(photos, teacher, tmp_path, monkeypatch):
-    import srkd.weights
-
-    def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(srkd.weights, "save_file", full)
-    with pytest.raises(SrkdError, match="No space left on device"):
-        run(photos, teacher, tmp_path / "run", "gan2g")
-    assert not list((tmp_path / "run").glob("*.safetensors")) and not list((tmp_path / "run").glob(".*part*"))
+@pytest.mark.parametrize("save_every", [2, 500])
+def test_a_full_disk_ends_training_in_one_line(photos, teacher, tmp_path, save_every):
+    """No file may grow beyond 20 kB: first the checkpoint does not fit, then the weights."""
+    words = [
+        "finetune",
+        str(photos),
+        "--start",
+        str(teacher / "pretrain.safetensors"),
+        "--steps",
+        "4",
+        "--crop",
+    ]
+    words += ["32", "--batch", "2", "--out", str(tmp_path / "run"), "--save_every", str(save_every)]
+    code, error = on_full_disk(words, 20_000)
+    assert code == 1 and error.count("\n") == 1 and "cannot write" in error and "File too large" in error
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"log.jsonl", "recipe.yaml"}
 
 
 def test_a_loss_that_becomes_nan_stops_the_run(photos, teacher, tmp_path):

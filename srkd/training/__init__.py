@@ -51,7 +51,7 @@ def distill(
     *,
     strategy: Literal["gan2g", "g2g_al", "gan2g_al", "gan2gan"] = "g2g_al",
     teacher: str | None = None,
-    model: str = "srgan_student_lite",
+    model: str | None = None,
     out: str = "runs/distill",
     resume: bool = False,
     print_config: bool = False,
@@ -63,7 +63,8 @@ def distill(
         data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
         strategy: which of the four transfers.
         teacher: weights of the teacher: a file of this package, one that spandrel loads, or a shipped name.
-        model: the generator to train, a name that `srkd models` lists.
+        model: the generator to train, a name that `srkd models` lists; that of `start`, or
+            `srgan_student_lite`, when not given.
         out: folder for weights, checkpoints and logs.
         resume: go on from the last checkpoint in `out`; begin where there is none.
         print_config: print the resolved recipe and do nothing.
@@ -77,7 +78,7 @@ def finetune(
     *,
     strategy: Literal["finetune"] = "finetune",
     start: str | None = None,
-    model: str = "srgan_student_lite",
+    model: str | None = None,
     out: str = "runs/finetune",
     resume: bool = False,
     print_config: bool = False,
@@ -89,7 +90,8 @@ def finetune(
         data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
         strategy: named in recipes; there is but this one.
         start: weights to fine-tune.
-        model: the generator to train, a name that `srkd models` lists.
+        model: the generator to train, a name that `srkd models` lists; that of `start`, or
+            `srgan_student_lite`, when not given.
         out: folder for weights, checkpoints and logs.
         resume: go on from the last checkpoint in `out`; begin where there is none.
         print_config: print the resolved recipe and do nothing.
@@ -106,7 +108,7 @@ def mutual(
     strategy: Literal["mutual"] = "mutual",
     members: int = 2,
     critics: int = 1,
-    model: str = "srgan_student_lite",
+    model: str | None = None,
     out: str = "runs/mutual",
     resume: bool = False,
     print_config: bool = False,
@@ -119,7 +121,8 @@ def mutual(
         strategy: named in recipes; there is but this one.
         members: generators in the cohort, each with critics of its own.
         critics: discriminators of each generator; `--members 1 --critics 3` gives one generator three.
-        model: the generator to train, a name that `srkd models` lists.
+        model: the generator to train, a name that `srkd models` lists; that of `start`, or
+            `srgan_student_lite`, when not given.
         out: folder for weights, checkpoints and logs.
         resume: go on from the last checkpoint in `out`; begin where there is none.
         print_config: print the resolved recipe and do nothing.

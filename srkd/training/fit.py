@@ -1,6 +1,7 @@
 """A run from first to last stage: data, the loop, validation, checkpoints, and the weights it leaves."""
 
 import contextlib
+import io
 import json
 import pickle
 import signal
@@ -38,9 +39,10 @@ from srkd.training.state import (
     uses_teacher,
 )
 from srkd.training.step import train_step
-from srkd.weights import load_into, save_module
+from srkd.weights import copy_weights, load_generator, save_module
 
 CHECKPOINT = "checkpoint.pt"
+DEFAULT_MODEL = "srgan_student_lite"
 LOG_EVERY = 20  # steps; more often in stages too short for a curve of that
 
 
@@ -78,8 +80,6 @@ def run(recipe: Recipe, resume: bool = False) -> Run:
     former: dict[tuple[int, str, int], nn.Module] = {}
     if saved:
         former = _load_critics(saved["former"])
-        for network, weights in zip(networks, saved["networks"], strict=True):
-            network.load_state_dict(weights)
         result.psnr.update(saved["psnr"])
     begun = not saved
     for name, stage in stages.items():
@@ -104,12 +104,14 @@ def run(recipe: Recipe, resume: bool = False) -> Run:
                 "stage": name,
                 "step": step,
                 "state": state.state_dict(),
-                "networks": [member.network.state_dict() for member in state.members],
                 "former": _dump_critics(former),
                 "psnr": result.psnr,
             }
+            # Through memory, where writing cannot fail half-way; the file then fails as any file does.
+            buffer = io.BytesIO()
+            torch.save(content, buffer)
             with replacing(folder / CHECKPOINT) as temporary:
-                torch.save(content, temporary)
+                temporary.write_bytes(buffer.getbuffer())
 
         result.psnr[name] = _loop(recipe, name, state, crops, val_pairs, first, checkpoint)
         facts = _facts(recipe, name, stage, teacher)
@@ -141,7 +143,17 @@ def _loop(
     """A stage's steps; returns the last validation PSNR."""
     stage, fabric = state.stage, state.fabric
     log = Path(recipe.out) / "log.jsonl"
-    score = float("nan")
+
+    def assess(done: int) -> float:
+        scores = [validate(member.average.module, val, recipe.scale, fabric) for member in state.members]
+        _append(log, {"stage": name, "step": done, "psnr": [round(score, 4) for score in scores]})
+        remaining = (stage.steps - done) * (time.monotonic() - began) / max(done - first, 1)
+        progress.console.print(
+            f"{name} {done}/{stage.steps}: {', '.join(f'{score:.2f}' for score in scores)} dB, "
+            f"{remaining / 60:.1f} min left"
+        )
+        return float(np.mean(scores))
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -170,24 +182,15 @@ def _loop(
                 )
                 note = " ".join(f"{key} {value:.3g}" for key, value in values.items())
                 progress.update(task, completed=done, note=f"{rate:.1f} step/s {note}")
-            if done % recipe.validate_every == 0 or done == stage.steps:
-                scores = [
-                    validate(member.average.module, val, recipe.scale, fabric) for member in state.members
-                ]
-                score = float(np.mean(scores))
-                _append(log, {"stage": name, "step": done, "psnr": [round(s, 4) for s in scores]})
-                remaining = (stage.steps - done) * (time.monotonic() - began) / (done - first)
-                progress.console.print(
-                    f"{name} {done}/{stage.steps}: {', '.join(f'{s:.2f}' for s in scores)} dB, "
-                    f"{remaining / 60:.1f} min left"
-                )
+            if done % recipe.validate_every == 0 and done < stage.steps:
+                assess(done)
             if stop.is_set() or done % recipe.save_every == 0:
                 check_finite(parts, step)
                 checkpoint(done)
             if stop.is_set():
                 console.print(f"stopped at step {done} of {name}; --resume goes on from there")
                 raise KeyboardInterrupt
-    return score
+        return assess(stage.steps)
 
 
 @torch.no_grad()
@@ -251,9 +254,17 @@ def _fabric(recipe: Recipe) -> Fabric:
 def _start(recipe: Recipe, index: int) -> nn.Module:
     """A member's generator with its initial weights, of its own seed or from `recipe.start`."""
     torch.manual_seed(hash_int(f"{recipe.seed}/generator/{index}"))
+    if recipe.start is None:
+        return create_generator(recipe.model or DEFAULT_MODEL, recipe.scale, **recipe.model_options)
+    started = load_generator(recipe.start)
+    if recipe.model is None and not hasattr(started, "config"):
+        raise UsageError(f"{recipe.start} is not of this package; name its architecture with --model")
+    if recipe.model is None:
+        if started.scale != recipe.scale:
+            raise UsageError(f"{recipe.start} is x{started.scale}; give --scale {started.scale}")
+        return started
     network = create_generator(recipe.model, recipe.scale, **recipe.model_options)
-    if recipe.start is not None:
-        load_into(network, recipe.start)
+    copy_weights(started, network, recipe.start)
     return network
 
 

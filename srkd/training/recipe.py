@@ -16,7 +16,8 @@ class Recipe:
     Args:
         data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
         strategy: what to run, a key of srkd.strategies.STRATEGIES.
-        model: the generator to train, a name that `srkd models` lists.
+        model: the generator to train, a name that `srkd models` lists; that of `start`, or
+            `srgan_student_lite`, when not given.
         model_options: arguments of its architecture, over those of the named size.
         teacher: weights of the teacher: a file of this package, one that spandrel loads, or a shipped name.
         teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
@@ -42,7 +43,7 @@ class Recipe:
 
     data: str
     strategy: str
-    model: str
+    model: str | None = None
     model_options: dict[str, Any] = field(default_factory=dict)
     teacher: str | None = None
     teacher_discriminator: str | None = None
@@ -74,7 +75,7 @@ class Recipe:
         for name in ("members", "critics", "save_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("data", "model", "out"):
+        for name in ("data", "out"):
             if not isinstance(getattr(self, name), str):
                 raise UsageError(f"{name} must be a text, not {getattr(self, name)!r}")
         everywhere = {"steps": self.steps, "crop": self.crop, "batch": self.batch}
