@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
@@ -82,7 +83,7 @@ def call(name: str, words: Sequence[str]) -> None:
     try:
         arguments = parser.parse_args(words).as_dict()
     except ArgumentError as error:
-        raise UsageError(f"{' '.join(str(error).split())}; see srkd {name} --help") from error
+        raise UsageError(f"{_plain(str(error))}; see srkd {name} --help") from error
     arguments.pop("config", None)
     for path, text in nested:
         try:
@@ -93,6 +94,13 @@ def call(name: str, words: Sequence[str]) -> None:
             value = {key: value}
         arguments[path[0]] = merge(arguments.get(path[0]) or {}, value[path[0]], path[0])
     function(**arguments)
+
+
+def _plain(message: str) -> str:
+    """A parser's message in the words of the command line, on one line."""
+    message = re.sub(r"Parser key \"(\w+)\":", r"--\1:", " ".join(message.split()))
+    message = re.sub(r"a typing\.Literal\[([^]]*)\]", r"one of \1", message)
+    return re.sub(r"a <class '(\w+)'>", r"\1", message)
 
 
 def find(name: str) -> Callable:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from srkd import metrics
 from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, find_pairs, read_pair
-from srkd.errors import SrkdError, UsageError
+from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import console, track, write_text
 from srkd.upscaling import Device, Upscaler, open_upscaler
 
@@ -49,6 +49,7 @@ def evaluate(
     """
     upscaler = open_upscaler(model, device, scale)
     metrics.protocol_name(protocol, upscaler.scale)
+    choose("LPIPS variant", lpips, (*metrics.LPIPS_VARIANTS, "none"))
     if data == "embedded":
         files = [(path, None) for path in embedded_photos(EMBEDDED_TEST)]
     else:

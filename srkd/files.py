@@ -45,7 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise SrkdError(f"cannot write {path}: {reason}; free some space or choose another --out") from error
+        raise SrkdError(f"cannot write {path}: {reason}; free some space or choose another place") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from skimage.metrics import structural_similarity
 from srkd.errors import UsageError, choose
 
 PROTOCOLS = ("y-crop", "rgb-crop")
+LPIPS_VARIANTS = ("st-lpips-alex", "st-lpips-vgg", "lpips-alex", "lpips-vgg")
 
 
 def protocol_name(protocol: str, scale: int) -> str:
@@ -77,7 +78,7 @@ def lpips(sr: np.ndarray, hr: np.ndarray, variant: str = "st-lpips-alex", device
 
     Args:
         sr, hr: images of one size, at least 32x32.
-        variant: which trunk and heads, named in every result (`srkd.perceptual.LPIPS_VARIANTS`).
+        variant: which trunk and heads, named in every result (one of LPIPS_VARIANTS).
         device: where to run the trunk.
 
     Raises:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import SrkdError, UsageError, choose
+from srkd.metrics import LPIPS_VARIANTS
 
 # Slices of the ST-LPIPS trunks, each ending at a tap. `c` convolution (out, kernel, padding), `r` ReLU,
 # `m` max-pool with stride 1 (kernel), `b` blur with stride 2.
@@ -37,7 +38,6 @@ _ST_LAYERS = {
     },
 }
 TRUNKS = (*_ST_LAYERS, "vgg19")
-LPIPS_VARIANTS = ("st-lpips-alex", "st-lpips-vgg", "lpips-alex", "lpips-vgg")
 
 
 class Trunk(nn.Module):
@@ -209,8 +209,8 @@ def load_lpips(variant: str) -> nn.Module:
     """A module mapping two batches `(N, 3, H, W)` in [0, 1] to distances `(N,)`.
 
     Args:
-        variant: one of LPIPS_VARIANTS. The `st-` ones work offline; the others need torchvision's
-            ImageNet weights, downloaded at first use.
+        variant: one of `srkd.metrics.LPIPS_VARIANTS`. The `st-` ones work offline; the others need
+            torchvision's ImageNet weights, downloaded at first use.
 
     Raises:
         UsageError: an unknown variant.

@@ -160,7 +160,9 @@ def upscale(
     sources = list_images(source) if source.is_dir() else [source]
     if not source.exists():
         raise UsageError(f"there is no image or folder {source}")
-    to_file = not source.is_dir() and target.suffix.lower() in SUFFIXES and not target.is_dir()
+    to_file = not source.is_dir() and target.suffix != "" and not target.is_dir()
+    if to_file and target.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"cannot write {target}: its name must end in one of {', '.join(SUFFIXES)}")
     targets = [target] if to_file else [target / _name(path) for path in sources]
     if not to_file and target.is_file():
         raise UsageError(f"{target} is a file; give -o a folder, or a name ending in {', '.join(SUFFIXES)}")

@@ -173,6 +173,10 @@ def test_unknown_command_and_options(capsys, photos):
     assert "gan2gan" in fails(capsys, 2, "distill", photos, "--strategy", "gan2x")
     assert "seed" in fails(capsys, 2, "train", photos, "--seed", "many")
     assert "data" in fails(capsys, 2, "evaluate", "bicubic")
+    assert "st-lpips-vgg" in fails(capsys, 2, "evaluate", "bicubic", photos, "--lpips", "nope")
+    assert "--format: Expected one of 'onnx', 'safetensors'" in fails(
+        capsys, 2, "export", "x", "--format", "y"
+    )
     assert main([]) == 2
 
 
@@ -291,6 +295,9 @@ def test_outputs_that_exist_or_cannot_be(capsys, tmp_path, photos, weights):
     assert target.read_bytes() == b"precious"
     assert main(["upscale", str(source), "-o", str(target), "-w", str(weights), "--overwrite"]) == 0
     assert "is a file" in fails(capsys, 2, "upscale", photos, "-o", target, "-w", weights)
+    assert "must end in one of .png" in fails(
+        capsys, 2, "upscale", source, "-o", tmp_path / "x.gif", "-w", weights
+    )
     assert "does not end in .onnx" in fails(capsys, 2, "export", weights, "--out", tmp_path / "x.bin")
     assert "another --out" in fails(capsys, 2, "export", weights, "--format", "safetensors")
 

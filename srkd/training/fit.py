@@ -1,6 +1,7 @@
 """A run from first to last stage: data, the loop, validation, checkpoints, and the weights it leaves."""
 
 import contextlib
+import copy
 import io
 import json
 import pickle
@@ -71,10 +72,20 @@ def run(recipe: Recipe, resume: bool = False) -> Run:
     networks = [_start(recipe, index) for index in range(recipe.members)]
     teacher = _teacher(recipe, stages)
     train_pairs, val_pairs = _data(recipe, stages)
-    write_text(folder / "recipe.yaml", recipe.to_yaml())
     if teacher is not None:
         teacher.to(fabric.device)
         console.print(f"teacher: {teacher.name}")
+    samples = {
+        name: Crops(train_pairs, stage.crop, stage.batch, recipe.scale, [recipe.seed, hash_int(name)])
+        for name, stage in stages.items()
+    }
+    if not saved:
+        # Every stage, so that a fault in the last does not show only after hours of the first.
+        for name, stage in stages.items():
+            copies, guide = copy.deepcopy((networks, teacher))
+            rehearsal = build_state(fabric, stage, copies, {}, guide, recipe.seed)
+            check_gradients(rehearsal, *_tensors(fabric, *samples[name](0)))
+    write_text(folder / "recipe.yaml", recipe.to_yaml())
 
     result = Run(folder)
     former: dict[tuple[int, str, int], nn.Module] = {}
@@ -86,14 +97,9 @@ def run(recipe: Recipe, resume: bool = False) -> Run:
         result.weights[name] = _weights_path(folder, name, 0, recipe.members)
         if not begun and name != saved["stage"]:
             continue
-        crops = Crops(train_pairs, stage.crop, stage.batch, recipe.scale, [recipe.seed, hash_int(name)])
-        state = build_state(
-            fabric, stage, networks, former, teacher if uses_teacher(stage) else None, recipe.seed
-        )
+        state = build_state(fabric, stage, networks, former, teacher, recipe.seed)
         first = 0
-        if begun:
-            check_gradients(state, *_tensors(fabric, *crops(0)))
-        else:
+        if not begun:
             state.load_state_dict(saved["state"])
             first, begun = saved["step"], True
             console.print(f"resuming {name} at step {first}")
@@ -113,7 +119,7 @@ def run(recipe: Recipe, resume: bool = False) -> Run:
             with replacing(folder / CHECKPOINT) as temporary:
                 temporary.write_bytes(buffer.getbuffer())
 
-        result.psnr[name] = _loop(recipe, name, state, crops, val_pairs, first, checkpoint)
+        result.psnr[name] = _loop(recipe, name, state, samples[name], val_pairs, first, checkpoint)
         facts = _facts(recipe, name, stage, teacher)
         for index, member in enumerate(state.members):
             member.network.load_state_dict(member.average.module.state_dict())

@@ -121,13 +121,14 @@ def build_state(
         stage: what to build.
         networks: the members' generators, trained on in place.
         previous: critics of earlier stages by (member, name, copy).
-        teacher: None where the stage needs none.
+        teacher: runs only if the stage looks at it.
         seed: decides the initial weights of critics and adapters.
 
     Raises:
         UsageError: a loss or critic needs what is not there, or does not go with the others.
     """
     check_stage(stage)
+    teacher = teacher if uses_teacher(stage) else None
     members = []
     for index, network in enumerate(networks):
         network = network.to(fabric.device).to(memory_format=torch.channels_last).train()
