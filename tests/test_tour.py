@@ -1,4 +1,4 @@
-"""The quickstart: in miniature with every strategy, and as it is."""
+"""The quickstart: in miniature, and as it is."""
 
 import json
 import re
@@ -27,13 +27,13 @@ def check(folder, strategy):
     return scores
 
 
-@pytest.mark.parametrize("strategy", ["g2g_al", "gan2gan"])
-def test_quickstart_in_miniature(tmp_path, monkeypatch, strategy):
+def test_quickstart_in_miniature(tmp_path, monkeypatch):
+    """With the strategy that needs most; the default one runs below as it is."""
     for name, stage in tour._STAGES.items():
         monkeypatch.setitem(tour._STAGES, name, {**stage, "steps": 6, "crop": 32})
     monkeypatch.setattr(tour, "list_shipped", dict)
-    quickstart(str(tmp_path / "out"), strategy=strategy)
-    check(tmp_path / "out", strategy)
+    quickstart(str(tmp_path / "out"), strategy="gan2gan")
+    check(tmp_path / "out", "gan2gan")
 
 
 @pytest.mark.slow

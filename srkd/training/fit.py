@@ -30,6 +30,7 @@ from srkd.training import Run
 from srkd.training.check import check_gradients
 from srkd.training.recipe import Recipe
 from srkd.training.state import (
+    Member,
     State,
     build_state,
     check_finite,
@@ -120,27 +121,33 @@ def run(recipe: Recipe, resume: bool = False) -> Run:
                 temporary.write_bytes(buffer.getbuffer())
 
         result.psnr[name] = _loop(recipe, name, state, samples[name], val_pairs, first, checkpoint)
-        facts = _facts(recipe, name, stage, teacher)
+        facts = {**_facts(recipe, name, stage, teacher), "psnr": result.psnr[name]}
         for index, member in enumerate(state.members):
+            # The average is the stage's result, and where the next stage starts.
             member.network.load_state_dict(member.average.module.state_dict())
-            path = _weights_path(folder, name, index, recipe.members)
-            save_module("generator", member.network, path, **facts, psnr=result.psnr[name])
-            for key, copies in member.critics.items():
-                for number, critic in enumerate(copies):
-                    former[index, key, number] = critic.network
-                    extra = "" if (key, number) == ("hr", 0) else f"_{key}_{number}"
-                    save_module(
-                        "discriminator",
-                        critic.network,
-                        path.with_name(f"{path.stem}_discriminator{extra}.safetensors"),
-                        **facts,
-                    )
+            _save(member, _weights_path(folder, name, index, recipe.members), facts)
+            former.update(
+                ((index, key, number), critic.network)
+                for key, copies in member.critics.items()
+                for number, critic in enumerate(copies)
+            )
         console.print(
             f"{name}: {result.psnr[name]:.2f} dB on {len(val_pairs)} validation images "
             f"-> {result.weights[name]}"
         )
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return result
+
+
+def _save(member: Member, path: Path, facts: dict[str, Any]) -> None:
+    """Writes a member's generator, and beside it its discriminators: `<stem>_discriminator.safetensors` for
+    the first critic of HR, the others with their name and number behind."""
+    save_module("generator", member.network, path, **facts)
+    for key, copies in member.critics.items():
+        for number, critic in enumerate(copies):
+            extra = "" if (key, number) == ("hr", 0) else f"_{key}_{number}"
+            beside = path.with_name(f"{path.stem}_discriminator{extra}.safetensors")
+            save_module("discriminator", critic.network, beside, **facts)
 
 
 def _loop(
