@@ -111,6 +111,16 @@ def test_discriminator_features_follow_their_formula(scene):
     assert not list(loss.parameters())
 
 
+def test_a_loss_that_is_gone_leaves_no_hooks(scene):
+    student, teacher, modules, view = scene
+    loss = create_loss("hint", {}, modules)
+    loss(view())
+    hooked = [m for m in (*student.modules(), *teacher.modules()) if m._forward_hooks]
+    assert len(hooked) == 4
+    del loss
+    assert not any(m._forward_hooks for m in hooked)
+
+
 def test_feature_l1_counts_layers_alike():
     a = {"small": torch.full((4,), 2e-3), "large": torch.full((4,), 2e3)}
     b = {"small": torch.full((4,), 1e-3), "large": torch.full((4,), 1e3)}

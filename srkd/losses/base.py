@@ -1,6 +1,7 @@
 """What losses have in common."""
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,14 +55,19 @@ class Taps:
             raise UsageError(f"depths must lie in (0, 1], not {list(depths)}")
         self.names = [names[max(round(depth * len(names)), 1) - 1] for depth in depths]
         self.features: dict[str, Tensor] = {}
-        for name in self.names:
-            module.get_submodule(name).register_forward_hook(self._hook(name))
-
-    def _hook(self, name: str):
-        def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            self.features[name] = output
-
-        return keep
+        hooks = [
+            module.get_submodule(name).register_forward_hook(_keeper(self.features, name))
+            for name in self.names
+        ]
+        # The module outlives the loss: a stage that is over must not go on keeping features.
+        weakref.finalize(self, lambda: [hook.remove() for hook in hooks])
 
     def __call__(self) -> list[Tensor]:
         return [self.features[name] for name in self.names]
+
+
+def _keeper(features: dict[str, Tensor], name: str) -> Callable[..., None]:
+    def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        features[name] = output
+
+    return keep

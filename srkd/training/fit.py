@@ -343,6 +343,7 @@ def _facts(recipe: Recipe, name: str, stage: Stage, teacher: Teacher | None) -> 
         "steps": stage.steps,
         "objective": objective,
         "control": recipe.control,
+        "kd_replaces": stage.kd_replaces,
         "seed": recipe.seed,
         "teacher": teacher.name if teacher is not None else None,
         "license": "Apache-2.0",

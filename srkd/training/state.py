@@ -132,6 +132,7 @@ def build_state(
     members = []
     for index, network in enumerate(networks):
         network = network.to(fabric.device).to(memory_format=torch.channels_last).train()
+        # Copied before losses hook into the network: the average must not answer for it.
         average = AveragedModel(network, multi_avg_fn=_average(stage.ema))
         modules = {
             "student": network,

@@ -1,0 +1,31 @@
+"""The weights that come with the package are what their index says."""
+
+import pytest
+
+import srkd
+from srkd.catalog import list_shipped, shipped_folder
+from srkd.images import read_image
+
+NAMES = sorted(list_shipped())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_weights_load_by_name(name):
+    entry = list_shipped()[name]
+    model = srkd.load_generator(name)
+    assert entry["description"] and entry["license"] and model.scale == entry["scale"]
+    assert (shipped_folder() / entry["file"]).stat().st_size < 20 * 2**20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_weights_have_their_scores(benchmark, name):
+    recorded = list_shipped()[name]["scores"]
+    result = srkd.evaluate(name, str(benchmark / "Set5"), protocol=recorded["protocol"])
+    for key, value in recorded["Set5"].items():
+        assert result["mean"][key] == pytest.approx(value, abs=0.01 if key == "psnr" else 0.001)
+
+
+def test_upscaling_needs_no_weights_named(tmp_path, photos):
+    srkd.upscale(str(photos / "coffee_0.png"), str(tmp_path / "x.png"))
+    assert read_image(tmp_path / "x.png").shape == (96 * 4, 96 * 4, 3)
+    assert sum(bool(entry.get("default")) for entry in list_shipped().values()) == 1
