@@ -199,7 +199,7 @@ def _default_weights() -> str:
     for name, entry in list_shipped().items():
         if entry.get("default"):
             return name
-    raise UsageError("no upscaling weights are shipped yet; give --weights FILE (srkd quickstart makes some)")
+    raise UsageError("no default weights are installed; give --weights FILE (srkd quickstart makes some)")
 
 
 def _first_line(error: BaseException) -> str:
