@@ -158,7 +158,6 @@ STRATEGIES: dict[str, Strategy] = {
     # Several discriminators that learn from one another.
     "mutual": Strategy({"pretrain": _PRETRAIN, "finetune": replace(_FINETUNE, mutual=Mutual())}),
 }
-TRANSFERS = ("gan2g", "g2g_al", "gan2g_al", "gan2gan")
 
 
 def override_stages(

@@ -20,13 +20,14 @@ from srkd import SrkdError, UsageError, create_discriminator, create_generator, 
 from srkd.cli import main
 from srkd.losses import LOSSES
 from srkd.losses.base import GeneratorLoss
-from srkd.strategies import STRATEGIES, TRANSFERS, Critic, Loss, Mutual, Stage
+from srkd.strategies import STRATEGIES, Critic, Loss, Mutual, Stage
 from srkd.teachers import Teacher
 from srkd.training.check import check_gradients
 from srkd.training.recipe import Recipe
 from srkd.training.state import build_state, copy_matching, term_weights
 from srkd.training.step import critic_terms, detached, look, train_step
 
+TRANSFERS = [name for name, strategy in STRATEGIES.items() if strategy.teacher]
 CRITIC = {"options": {"channels": 4}}
 
 
