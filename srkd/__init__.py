@@ -21,6 +21,8 @@ _HOMES = {
     "distill": "srkd.training",
     "finetune": "srkd.training",
     "mutual": "srkd.training",
+    "prepare": "srkd.data.prepare",
+    "list_runs": "srkd.training.logs",
     "evaluate": "srkd.evaluation",
     "upscale": "srkd.upscaling",
     "export": "srkd.exports",
@@ -38,6 +40,7 @@ __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll
 
 if TYPE_CHECKING:
     from srkd.catalog import list_models as list_models
+    from srkd.data.prepare import prepare as prepare
     from srkd.errors import SrkdError as SrkdError
     from srkd.errors import UsageError as UsageError
     from srkd.evaluation import evaluate as evaluate
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from srkd.training import finetune as finetune
     from srkd.training import mutual as mutual
     from srkd.training import train as train
+    from srkd.training.logs import list_runs as list_runs
     from srkd.upscaling import upscale as upscale
     from srkd.weights import load_generator as load_generator
     from srkd.weights import save_generator as save_generator

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence, Set
@@ -19,6 +20,8 @@ COMMANDS = {
     "distill": "srkd.training:distill",
     "finetune": "srkd.training:finetune",
     "mutual": "srkd.training:mutual",
+    "prepare": "srkd.data.prepare:prepare",
+    "runs": "srkd.training.logs:list_runs",
     "evaluate": "srkd.evaluation:evaluate",
     "upscale": "srkd.upscaling:upscale",
     "export": "srkd.exports:export",
@@ -44,13 +47,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         call(name, words)
         return 0
     except SrkdError as error:
-        print(f"srkd {name}: {error}", file=sys.stderr)
+        _complain(name, error)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"srkd {name}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
+
+
+def _complain(name: str, error: SrkdError) -> None:
+    """Prints an error; of several processes, misuse that all see is said by the first alone."""
+    rank = os.environ.get("LOCAL_RANK", "0")
+    if rank == "0":
+        print(f"srkd {name}: {error}", file=sys.stderr)
+    elif not isinstance(error, UsageError):
+        print(f"srkd {name}, process {rank}: {error}", file=sys.stderr)
 
 
 def call(name: str, words: Sequence[str]) -> None:

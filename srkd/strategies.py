@@ -53,7 +53,13 @@ class Critic:
         copies: discriminators of one generator, whose adversarial losses are averaged.
         name: the architecture.
         options: arguments of the architecture.
-        rate: its learning rate; the stage's when not given.
+        rate: its learning rate, for two time scales (Heusel et al. 2017, arXiv 1706.08500); the stage's
+            when not given.
+        ramp: the part of the stage over which the adversarial weight rises from 0, while the critic itself
+            learns from the first step.
+        r1: factor gamma of the penalty gamma/2 |d logit / d real|^2 on the critic (Mescheder et al. 2018,
+            arXiv 1801.04406).
+        r1_every: steps between penalties, each then this many times as heavy.
     """
 
     weight: float = 1e-3
@@ -67,6 +73,9 @@ class Critic:
     name: str = "vgg"
     options: dict[str, Any] = field(default_factory=lambda: {"channels": 32})
     rate: float | None = None
+    ramp: float = 0.0
+    r1: float = 0.0
+    r1_every: int = 16
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_every_strategy_runs_to_its_end(photos, teacher, tmp_path, strategy):
     assert (result.folder / "finetune_discriminator.safetensors").is_file()
     log = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
     assert {entry["stage"] for entry in log} == {"transfer", "finetune"}
-    assert not (result.folder / "checkpoint.pt").exists()
+    assert not (result.folder / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(("members", "critics"), [(2, 1), (3, 1), (1, 2), (1, 3)])
@@ -166,7 +166,7 @@ def after(stage, teacher=None, networks=1, steps=3):
     """Weights of every player after a few steps."""
     state = make_state(stage, networks, teacher)
     for step in range(steps):
-        train_step(state, *batch(), term_weights(stage, step))
+        train_step(state, [batch()], term_weights(stage, step))
     players = [member.network for member in state.members] + [critic.network for critic in state.critics]
     return [torch.cat([p.detach().flatten() for p in player.parameters()]) for player in players]
 
@@ -200,7 +200,7 @@ def test_critics_learn_and_their_images_matter():
     teacher = make_teacher()
     state = make_state(EVERYTHING, teacher=teacher)
     before = [c.network.features[0][0].weight.detach().clone() for c in state.critics]
-    train_step(state, *batch(), term_weights(EVERYTHING, 0))
+    train_step(state, [batch()], term_weights(EVERYTHING, 0))
     assert all(
         not torch.equal(c.network.features[0][0].weight, w)
         for c, w in zip(state.critics, before, strict=True)
@@ -229,7 +229,7 @@ def test_imitation_brings_the_logits_together():
         steps=100, rate=1e-2, critics={"hr": critic(init="teacher", imitate=100.0)}, losses={"l1": Loss()}
     )
     state = make_state(stage, teacher=make_teacher(6))
-    values = [train_step(state, *batch(), term_weights(stage, step))["imitation_hr"] for step in range(60)]
+    values = [train_step(state, [batch()], term_weights(stage, step))["imitation_hr"] for step in range(60)]
     assert values[-1] < 0.5 * values[0]
 
 
@@ -435,7 +435,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(photos, teacher, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         run(photos, teacher, tmp_path / "cut", "gan2g_al", **options)
     monkeypatch.setattr(fit, "train_step", train_step)
-    assert (tmp_path / "cut" / "checkpoint.pt").is_file()
+    assert list((tmp_path / "cut" / "checkpoints").glob("*.pt"))
     with pytest.raises(UsageError, match="--resume"):
         run(photos, teacher, tmp_path / "cut", "gan2g_al", **options)
     with pytest.raises(UsageError, match="seed was 0, now 1"):
@@ -473,12 +473,13 @@ def test_sigterm_saves_and_exits(photos, teacher, tmp_path):
         time.sleep(0.1)
     process.terminate()
     assert process.wait(60) == 130 and "Traceback" not in process.stderr.read()
-    assert (tmp_path / "run" / "checkpoint.pt").is_file()
+    assert list((tmp_path / "run" / "checkpoints").glob("*.pt"))
 
 
 def test_a_damaged_checkpoint_is_named(photos, teacher, tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
-    with pytest.raises(SrkdError, match=r"checkpoint\.pt is damaged"):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "00_transfer_000000005.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(SrkdError, match=r"no checkpoint in .* can be read"):
         run(photos, teacher, tmp_path, "gan2g", resume=True)
 
 
@@ -497,11 +498,12 @@ def test_a_full_disk_ends_training_in_one_line(photos, teacher, tmp_path, save_e
     words += ["32", "--batch", "2", "--out", str(tmp_path / "run"), "--save_every", str(save_every)]
     code, error = on_full_disk(words, 20_000)
     assert code == 1 and error.count("\n") == 1 and "cannot write" in error and "File too large" in error
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"log.jsonl", "recipe.yaml"}
+    left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert left == {"log.jsonl", "recipe.yaml", "run.json", ".lock"}
 
 
 def test_a_loss_that_becomes_nan_stops_the_run(photos, teacher, tmp_path):
-    with pytest.raises(SrkdError, match="became nan"):
+    with pytest.raises(SrkdError, match="became infinite or not a number"):
         run(photos, teacher, tmp_path / "run", "gan2g", stages={"transfer": {"rate": 1e18}})
     assert not list((tmp_path / "run").glob("*.safetensors"))
 

@@ -2,16 +2,14 @@
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from srkd.errors import UsageError
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """One generator's batch as its losses see it; images `(N, 3, H, W)`, about [0, 1], never clamped.
 
     Args:

@@ -7,7 +7,7 @@ from torch import nn
 
 from srkd.errors import UsageError, choose
 from srkd.models.compact import Compact
-from srkd.models.discriminators import VGGDiscriminator
+from srkd.models.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
 from srkd.models.srgan import SRGANGenerator
 
 # name -> (class, options). A name without options is the architecture itself, with its defaults.
@@ -29,6 +29,8 @@ GENERATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
 }
 DISCRIMINATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "vgg": (VGGDiscriminator, {}),
+    "unet": (UNetDiscriminator, {}),
+    "patch": (PatchDiscriminator, {}),
 }
 
 

@@ -13,7 +13,7 @@ class Run:
     """What a training run left behind.
 
     Args:
-        folder: weights, `recipe.yaml`, `log.jsonl` and the checkpoint.
+        folder: weights, `recipe.yaml`, `run.json`, `log.jsonl`, and checkpoints until the run is finished.
         weights: the generator's weights after each stage, by the stage's name (the first member's).
         psnr: the last validation PSNR of each stage in dB, `y-crop`.
     """
@@ -30,20 +30,26 @@ def train(
     model: str = "srgan_teacher",
     out: str = "runs/train",
     resume: bool = False,
+    allow_changes: bool = False,
+    dry_run: bool = False,
     print_config: bool = False,
     **options: Any,
 ) -> Run | None:
     """Train a teacher, or a student without distillation: a PSNR stage, then a GAN stage.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
         strategy: `srgan` for both stages, `pretrain` for the PSNR stage alone.
         model: the generator to train, a name that `srkd models` lists.
         out: folder for weights, checkpoints and logs.
         resume: go on from the last checkpoint in `out`; begin where there is none.
+        allow_changes: with `resume`, go on although the recipe or the data changed.
+        dry_run: take two steps of each stage, and print speed, memory and estimated time; write nothing.
         print_config: print the resolved recipe and do nothing.
     """
-    return _run(Recipe(data=data, strategy=strategy, model=model, out=out, **options), resume, print_config)
+    recipe = Recipe(data=data, strategy=strategy, model=model, out=out, **options)
+    return _run(recipe, resume, allow_changes, dry_run, print_config)
 
 
 def distill(
@@ -54,23 +60,28 @@ def distill(
     model: str | None = None,
     out: str = "runs/distill",
     resume: bool = False,
+    allow_changes: bool = False,
+    dry_run: bool = False,
     print_config: bool = False,
     **options: Any,
 ) -> Run | None:
     """Distil a student from a teacher, then fine-tune it adversarially.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
         strategy: which of the four transfers.
         teacher: weights of the teacher: a file of this package, one that spandrel loads, or a shipped name.
         model: the generator to train, a name that `srkd models` lists; that of `start`, or
             `srgan_student_lite`, when not given.
         out: folder for weights, checkpoints and logs.
         resume: go on from the last checkpoint in `out`; begin where there is none.
+        allow_changes: with `resume`, go on although the recipe or the data changed.
+        dry_run: take two steps of each stage, and print speed, memory and estimated time; write nothing.
         print_config: print the resolved recipe and do nothing.
     """
     recipe = Recipe(data=data, strategy=strategy, teacher=teacher, model=model, out=out, **options)
-    return _run(recipe, resume, print_config)
+    return _run(recipe, resume, allow_changes, dry_run, print_config)
 
 
 def finetune(
@@ -81,25 +92,30 @@ def finetune(
     model: str | None = None,
     out: str = "runs/finetune",
     resume: bool = False,
+    allow_changes: bool = False,
+    dry_run: bool = False,
     print_config: bool = False,
     **options: Any,
 ) -> Run | None:
     """Fine-tune pretrained weights adversarially, without a teacher.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
         strategy: named in recipes; there is but this one.
         start: weights to fine-tune.
         model: the generator to train, a name that `srkd models` lists; that of `start`, or
             `srgan_student_lite`, when not given.
         out: folder for weights, checkpoints and logs.
         resume: go on from the last checkpoint in `out`; begin where there is none.
+        allow_changes: with `resume`, go on although the recipe or the data changed.
+        dry_run: take two steps of each stage, and print speed, memory and estimated time; write nothing.
         print_config: print the resolved recipe and do nothing.
     """
     if start is None:
         raise UsageError("fine-tuning starts from trained weights; give --start FILE")
     recipe = Recipe(data=data, strategy=strategy, start=start, model=model, out=out, **options)
-    return _run(recipe, resume, print_config)
+    return _run(recipe, resume, allow_changes, dry_run, print_config)
 
 
 def mutual(
@@ -111,13 +127,16 @@ def mutual(
     model: str | None = None,
     out: str = "runs/mutual",
     resume: bool = False,
+    allow_changes: bool = False,
+    dry_run: bool = False,
     print_config: bool = False,
     **options: Any,
 ) -> Run | None:
     """Train a cohort whose discriminators distil one another: K SRGANs, or K critics of one generator.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
         strategy: named in recipes; there is but this one.
         members: generators in the cohort, each with critics of its own.
         critics: discriminators of each generator; `--members 1 --critics 3` gives one generator three.
@@ -125,6 +144,8 @@ def mutual(
             `srgan_student_lite`, when not given.
         out: folder for weights, checkpoints and logs.
         resume: go on from the last checkpoint in `out`; begin where there is none.
+        allow_changes: with `resume`, go on although the recipe or the data changed.
+        dry_run: take two steps of each stage, and print speed, memory and estimated time; write nothing.
         print_config: print the resolved recipe and do nothing.
     """
     if members * critics < 2:
@@ -132,14 +153,18 @@ def mutual(
     recipe = Recipe(
         data=data, strategy=strategy, members=members, critics=critics, model=model, out=out, **options
     )
-    return _run(recipe, resume, print_config)
+    return _run(recipe, resume, allow_changes, dry_run, print_config)
 
 
-def _run(recipe: Recipe, resume: bool, print_config: bool) -> Run | None:
+def _run(recipe: Recipe, resume: bool, allow_changes: bool, dry_run: bool, print_config: bool) -> Run | None:
     recipe.resolve()
     if print_config:
         print(recipe.to_yaml(), end="")
         return None
+    if dry_run:
+        from srkd.training.dry import dry_run as run_dry
+
+        return run_dry(recipe)
     from srkd.training.fit import run
 
-    return run(recipe, resume)
+    return run(recipe, resume, allow_changes)

@@ -1,142 +1,247 @@
-"""A run from first to last stage: data, the loop, validation, checkpoints, and the weights it leaves."""
+"""A run from first to last stage: data, the loop, validation, and the weights it leaves."""
 
 import contextlib
 import copy
-import io
-import json
-import pickle
+import math
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from srkd import metrics
-from srkd.data import Crops, Pair, find_pairs, hold_out, load_pairs
+from srkd import metrics, resample
+from srkd.data import Batch, Crops, DataSet, Pair, open_data
 from srkd.errors import SrkdError, UsageError
-from srkd.files import console, replacing, write_text
+from srkd.files import console, write_text
 from srkd.models import create_discriminator, create_generator
 from srkd.strategies import STRATEGIES, Stage
 from srkd.teachers import Teacher, load_teacher
 from srkd.training import Run
 from srkd.training.check import check_gradients
+from srkd.training.checkpoints import (
+    FOLDER,
+    check_same_recipe,
+    list_checkpoints,
+    load_newest,
+    save_checkpoint,
+)
+from srkd.training.guards import Watch, bicubic_psnr, save_batch
+from srkd.training.logs import LOCK, RunLog
 from srkd.training.recipe import Recipe
 from srkd.training.state import (
     Member,
     State,
     build_state,
-    check_finite,
     check_stage,
     hash_int,
     term_weights,
     uses_discriminator,
     uses_teacher,
 )
-from srkd.training.step import train_step
+from srkd.training.step import NotFinite, train_step
 from srkd.weights import copy_weights, load_generator, save_module
 
-CHECKPOINT = "checkpoint.pt"
 DEFAULT_MODEL = "srgan_student_lite"
 LOG_EVERY = 20  # steps; more often in stages too short for a curve of that
+_HANG = timedelta(minutes=30)  # how long processes wait for one another, validation included
+
+Critics = dict[tuple[int, str, int], nn.Module]
 
 
-def run(recipe: Recipe, resume: bool = False) -> Run:
+@dataclass
+class Job:
+    """A run's parts that all its stages share.
+
+    Args:
+        networks: the members' generators.
+        former: critics of the stages so far by (member, name, copy).
+        psnr, best: last and best validation PSNR by stage.
+    """
+
+    recipe: Recipe
+    stages: dict[str, Stage]
+    fabric: Fabric
+    networks: list[nn.Module]
+    teacher: Teacher | None
+    data: DataSet
+    log: RunLog
+    former: Critics = field(default_factory=dict)
+    psnr: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.recipe.out)
+
+    def crops(self, name: str) -> Crops:
+        """A stage's batches: of each, the rows that this process works on."""
+        stage, recipe = self.stages[name], self.recipe
+        share = stage.batch // self.fabric.world_size
+        rows = range(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
+        seed = [recipe.seed, hash_int(name)]
+        return Crops(self.data.train, stage.crop, stage.batch, recipe.scale, seed, rows)
+
+    def build(self, name: str, networks: list[nn.Module], former: Critics, teacher: Teacher | None) -> State:
+        r = self.recipe
+        stage = self.stages[name]
+        options = {"compile": r.compile, "accumulate": r.accumulate, "clip": r.clip}
+        return build_state(self.fabric, stage, networks, former, teacher, r.seed, **options)
+
+    def parts(self, state: State, name: str, step: int, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """A batch on the device, in the parts that the recipe asks for."""
+        lr, hr = to_tensors(state.fabric, batch.lr, batch.hr)
+        if self.recipe.degradation == "real":
+            lr = _degrade(hr, self.recipe, name, step, state.fabric.global_rank)
+        return list(zip(lr.chunk(state.accumulate), hr.chunk(state.accumulate), strict=True))
+
+
+def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Run:
     """Trains what a recipe says.
 
     Args:
         recipe: the run's arguments.
-        resume: go on from the checkpoint in `recipe.out`; without one there, begin.
+        resume: go on from the newest checkpoint in `recipe.out`; without one there, begin.
+        allow_changes: go on although the recipe is not the one that the run was begun with.
 
     Returns:
         The weights after each stage.
 
     Raises:
         UsageError: the recipe cannot be carried out as it stands; nothing was trained.
-        SrkdError: training failed; the last checkpoint is intact.
+        SrkdError: training failed; earlier checkpoints are intact.
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after saving a checkpoint.
     """
-    stages = recipe.resolve()
-    for stage in stages.values():
-        check_stage(stage)
+    stages = resolve(recipe)
+    fabric = make_fabric(recipe)
+    fabric.launch()
+    console.quiet = not fabric.is_global_zero
     folder = Path(recipe.out)
-    saved = _open_folder(folder, recipe, resume)
-    fabric = _fabric(recipe)
+    try:
+        with contextlib.ExitStack() as stack:
+            _on_first(fabric, lambda: stack.enter_context(_occupied(folder, resume)))
+            saved = load_newest(folder) if resume else None
+            if saved:
+                check_same_recipe(folder, saved["recipe"], asdict(recipe), allow_changes)
+            job = open_job(recipe, stages, fabric)
+            if saved and saved["data"] != job.data.identity and not allow_changes:
+                raise UsageError(
+                    f"the images in {recipe.data} are not those that the run in {folder} was begun with; "
+                    "restore them, or go on all the same with --allow_changes"
+                )
+            return _train(job, saved)
+    except RuntimeError as error:
+        if fabric.world_size > 1 and "closed by peer" in str(error).lower():
+            raise SrkdError(
+                f"another process of this run died ({str(error).splitlines()[0]}); earlier checkpoints are "
+                "intact: go on with --resume"
+            ) from error
+        raise
+    finally:
+        console.quiet = False
+
+
+def resolve(recipe: Recipe) -> dict[str, Stage]:
+    """A recipe's stages, checked. Raises UsageError where they cannot be."""
+    stages = recipe.resolve()
+    for name, stage in stages.items():
+        check_stage(stage)
+        if stage.crop % recipe.scale:
+            raise UsageError(
+                f"stage {name}: a crop of {stage.crop} is not a multiple of the scale {recipe.scale}"
+            )
+    return stages
+
+
+def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
+    """Loads networks, teacher and data."""
     torch.manual_seed(recipe.seed)
     networks = [_start(recipe, index) for index in range(recipe.members)]
     teacher = _teacher(recipe, stages)
-    train_pairs, val_pairs = _data(recipe, stages)
+    smallest = max(stage.crop for stage in stages.values())
+    data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad)
+    if recipe.degradation == "real":
+        data = _degrade_validation(data, recipe)
     if teacher is not None:
         teacher.to(fabric.device)
         console.print(f"teacher: {teacher.name}")
-    samples = {
-        name: Crops(train_pairs, stage.crop, stage.batch, recipe.scale, [recipe.seed, hash_int(name)])
-        for name, stage in stages.items()
-    }
+    log = RunLog(Path(recipe.out), recipe.strategy, fabric.is_global_zero, recipe.tensorboard)
+    return Job(recipe, stages, fabric, networks, teacher, data, log)
+
+
+def rehearse(job: Job) -> None:
+    """Checks every stage's losses on copies, so that a fault in the last does not show only after hours of
+    the first."""
+    for name in job.stages:
+        networks, teacher = copy.deepcopy((job.networks, job.teacher))
+        state = job.build(name, networks, {}, teacher)
+        check_gradients(state, *job.parts(state, name, 0, job.crops(name)(0))[0])
+
+
+def _train(job: Job, saved: dict[str, Any] | None) -> Run:
+    """The stages that are left, one after another."""
+    recipe, folder = job.recipe, job.folder
     if not saved:
-        # Every stage, so that a fault in the last does not show only after hours of the first.
-        for name, stage in stages.items():
-            copies, guide = copy.deepcopy((networks, teacher))
-            rehearsal = build_state(fabric, stage, copies, {}, guide, recipe.seed)
-            check_gradients(rehearsal, *_tensors(fabric, *samples[name](0)))
-    write_text(folder / "recipe.yaml", recipe.to_yaml())
-
-    result = Run(folder)
-    former: dict[tuple[int, str, int], nn.Module] = {}
-    if saved:
-        former = _load_critics(saved["former"])
-        result.psnr.update(saved["psnr"])
+        rehearse(job)
+    else:
+        job.former, job.psnr, job.best = _load_critics(saved["former"]), saved["psnr"], saved["best"]
+    if job.fabric.is_global_zero:
+        write_text(folder / "recipe.yaml", recipe.to_yaml())
+    job.log.begin(list(job.stages), *((saved["stage"], saved["step"]) if saved else ()))
+    result = Run(folder, psnr=job.psnr)
     begun = not saved
-    for name, stage in stages.items():
-        result.weights[name] = _weights_path(folder, name, 0, recipe.members)
-        if not begun and name != saved["stage"]:
-            continue
-        state = build_state(fabric, stage, networks, former, teacher, recipe.seed)
-        first = 0
-        if not begun:
-            state.load_state_dict(saved["state"])
-            first, begun = saved["step"], True
-            console.print(f"resuming {name} at step {first}")
-
-        def checkpoint(step: int, state: State = state, name: str = name) -> None:
-            content = {
-                "recipe": asdict(recipe),
-                "stage": name,
-                "step": step,
-                "state": state.state_dict(),
-                "former": _dump_critics(former),
-                "psnr": result.psnr,
-            }
-            # Through memory, where writing cannot fail half-way; the file then fails as any file does.
-            buffer = io.BytesIO()
-            torch.save(content, buffer)
-            with replacing(folder / CHECKPOINT) as temporary:
-                temporary.write_bytes(buffer.getbuffer())
-
-        result.psnr[name] = _loop(recipe, name, state, samples[name], val_pairs, first, checkpoint)
-        facts = {**_facts(recipe, name, stage, teacher), "psnr": result.psnr[name]}
-        for index, member in enumerate(state.members):
-            # The average is the stage's result, and where the next stage starts.
-            member.network.load_state_dict(member.average.module.state_dict())
-            _save(member, _weights_path(folder, name, index, recipe.members), facts)
-            former.update(
-                ((index, key, number), critic.network)
-                for key, copies in member.critics.items()
-                for number, critic in enumerate(copies)
+    bicubic = bicubic_psnr(job.data.val, recipe.scale)
+    try:
+        for name in job.stages:
+            result.weights[name] = _weights_path(folder, name, 0, recipe.members)
+            if not begun and name != (saved or {})["stage"]:
+                continue
+            state = job.build(name, job.networks, job.former, job.teacher)
+            first, retries = 0, 0
+            if saved and not begun:
+                _restore(state, saved)
+                first, retries, begun = saved["step"], saved["retries"], True
+                console.print(f"resuming {name} at step {first}")
+            job.psnr[name] = _Loop(job, name, state, first, retries, Watch(name, bicubic)).run()
+            _finish(job, name, state)
+            console.print(
+                f"{name}: {job.psnr[name]:.2f} dB on {len(job.data.val)} validation images "
+                f"(bicubic {bicubic:.2f}) -> {result.weights[name]}"
             )
-        console.print(
-            f"{name}: {result.psnr[name]:.2f} dB on {len(val_pairs)} validation images "
-            f"-> {result.weights[name]}"
-        )
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        with contextlib.suppress(SrkdError):
+            job.log.update(state="stopped" if stopped else "failed", error=None if stopped else str(error))
+        raise
+    if job.fabric.is_global_zero:
+        for path in list_checkpoints(folder):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (folder / FOLDER).rmdir()
+    job.log.update(state="finished")
     return result
+
+
+def _finish(job: Job, name: str, state: State) -> None:
+    """Saves a stage's result, and makes it the next stage's start: the averaged weights."""
+    for index, member in enumerate(state.members):
+        member.network.load_state_dict(member.average.module.state_dict())
+        path = _weights_path(job.folder, name, index, job.recipe.members)
+        if job.fabric.is_global_zero:
+            _save(member, path, {**_facts(job, name), "psnr": job.psnr[name]})
+        for key, copies in member.critics.items():
+            job.former |= {(index, key, number): critic.network for number, critic in enumerate(copies)}
 
 
 def _save(member: Member, path: Path, facts: dict[str, Any]) -> None:
@@ -150,76 +255,190 @@ def _save(member: Member, path: Path, facts: dict[str, Any]) -> None:
             save_module("discriminator", critic.network, beside, **facts)
 
 
-def _loop(
-    recipe: Recipe, name: str, state: State, crops: Crops, val: list[Pair], first: int, checkpoint: Any
-) -> float:
-    """A stage's steps; returns the last validation PSNR."""
-    stage, fabric = state.stage, state.fabric
-    log = Path(recipe.out) / "log.jsonl"
+class _Loop:
+    """The steps of one stage."""
 
-    def assess(done: int) -> float:
-        scores = [validate(member.average.module, val, recipe.scale, fabric) for member in state.members]
-        _append(log, {"stage": name, "step": done, "psnr": [round(score, 4) for score in scores]})
-        remaining = (stage.steps - done) * (time.monotonic() - began) / max(done - first, 1)
-        progress.console.print(
-            f"{name} {done}/{stage.steps}: {', '.join(f'{score:.2f}' for score in scores)} dB, "
-            f"{remaining / 60:.1f} min left"
+    def __init__(self, job: Job, name: str, state: State, first: int, retries: int, watch: Watch):
+        self.job, self.name, self.state, self.watch = job, name, state, watch
+        self.stage, self.step = state.stage, first
+        self.often = max(1, min(LOG_EVERY, self.stage.steps // 40))
+        # Speed is that of this process, and without the time of validations.
+        self.done, self.spent = 0, 0.0
+        # What to go back to when a step is not finite.
+        self.good = (first, copy.deepcopy(state.state_dict()))
+        self.retries = retries
+
+    def run(self) -> float:
+        """Trains to the stage's end; returns the last validation PSNR."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
         )
-        return float(np.mean(scores))
+        shown = console.is_terminal and not console.quiet
+        with (
+            stopping() as stop,
+            Progress(*columns, console=console, transient=True, disable=not shown) as self.progress,
+        ):
+            self.bar = self.progress.add_task(self.name, total=self.stage.steps, completed=self.step, note="")
+            self.psnr = float("nan")
+            self.job.log.update(stage=self.name, step=self.step, steps=self.stage.steps)
+            while self.step < self.stage.steps:
+                try:
+                    self._stretch(stop)
+                except NotFinite as error:
+                    self._go_back(error)
+            return self._assess()
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    often = max(1, min(LOG_EVERY, stage.steps // 40))
-    began = time.monotonic()
-    with (
-        stopping() as stop,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-    ):
-        task = progress.add_task(name, total=stage.steps, completed=first, note="")
-        for step in range(first, stage.steps):
-            lr, hr = _tensors(fabric, *crops(step))
-            state.set_rates(step)
-            parts = train_step(state, lr, hr, term_weights(stage, step))
-            done = step + 1
-            if done % often == 0 or done == stage.steps:
-                check_finite(parts, step)
-                values = {key: round(float(value), 6) for key, value in parts.items()}
-                rate = (done - first) / (time.monotonic() - began)
-                _append(
-                    log, {"stage": name, "step": done, "losses": values, "steps_per_second": round(rate, 2)}
-                )
-                note = " ".join(f"{key} {value:.3g}" for key, value in values.items())
-                progress.update(task, completed=done, note=f"{rate:.1f} step/s {note}")
-            if done % recipe.validate_every == 0 and done < stage.steps:
-                assess(done)
-            if stop.is_set() or done % recipe.save_every == 0:
-                check_finite(parts, step)
-                checkpoint(done)
-            if stop.is_set():
-                console.print(f"stopped at step {done} of {name}; --resume goes on from there")
+    def _stretch(self, stop: threading.Event) -> None:
+        """Steps until the stage ends or one is not finite."""
+        job, state, recipe = self.job, self.state, self.job.recipe
+        for batch in job.crops(self.name).stream(self.step, self.stage.steps):
+            began = time.perf_counter()
+            job.data.check_unchanged()
+            self.batch = batch
+            # Random numbers depend on the step alone, so there is no generator's state to keep.
+            torch.manual_seed(hash_int(f"{recipe.seed}/{self.name}/{self.step}/{state.fabric.global_rank}"))
+            parts = job.parts(state, self.name, self.step, batch)
+            state.set_rates(self.step)
+            values = train_step(state, parts, term_weights(self.stage, self.step))
+            self.step += 1
+            self.done, self.spent = self.done + 1, self.spent + time.perf_counter() - began
+            if self.step % self.often == 0 or self.step == self.stage.steps:
+                self._report(values)
+            if self.step % recipe.validate_every == 0 and self.step < self.stage.steps:
+                self._assess()
+            stopped = state.fabric.strategy.reduce_boolean_decision(stop.is_set(), all=False)
+            if stopped or (self.step % recipe.save_every == 0 and self.step < self.stage.steps):
+                self._checkpoint()
+            if stopped:
+                console.print(f"stopped at step {self.step} of {self.name}; --resume goes on from there")
                 raise KeyboardInterrupt
-        return assess(stage.steps)
+
+    def _go_back(self, error: NotFinite) -> None:
+        """To the last good state with half the rate; fails when that was tried often enough."""
+        job, at = self.job, self.step
+        for optimizer in self.state.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        if self.retries >= job.recipe.retries:
+            where = job.folder / "failed_batch.safetensors"
+            if job.fabric.is_global_zero:
+                save_batch(where, self.batch)
+            raise SrkdError(
+                f"{error} became infinite or not a number at step {at} of {self.name}, "
+                f"{self.retries} times at falling rates; its batch is in {where}, earlier checkpoints are "
+                "intact: lower the rate or the term's weight"
+            )
+        self.retries += 1
+        factor = self.state.rate_factor / 2
+        self.step = self.good[0]
+        self.state.load_state_dict(copy.deepcopy(self.good[1]))
+        self.state.rate_factor = factor
+        message = (
+            f"{error} was not finite at step {at}: back to step {self.step} at {factor:g} times the rate"
+        )
+        console.print(f"[yellow]warning, {self.name}:[/] {message}")
+        job.log.note(self.name, at, message)
+
+    def _report(self, values: dict[str, Tensor]) -> None:
+        """Logs and shows a step's losses."""
+        numbers = {key: float(value) for key, value in values.items()}
+        self.watch.losses(self.step, numbers)
+        speed = self.done / max(self.spent, 1e-9)
+        rates = {
+            f"{player}_{k}" if k else player: float(f"{group['lr']:.4g}")
+            for player, optimizer in self.state.optimizers.items()
+            for k, group in enumerate(optimizer.param_groups)
+        }
+        self.job.log.losses(self.name, self.step, numbers, rates, speed)
+        losses = " ".join(f"{key} {value:.3g}" for key, value in numbers.items())
+        score = "" if math.isnan(self.psnr) else f"{self.psnr:.2f} dB "
+        note = f"{speed:.2g} step/s {score}rate {rates['generators']:.1e} {losses}"
+        self.progress.update(self.bar, completed=self.step, note=note)
+
+    def _assess(self) -> float:
+        """Validates every member; keeps the best weights so far. Returns the mean PSNR."""
+        job = self.job
+        if job.fabric.is_global_zero:
+            found = [
+                validate(m.average.module, job.data.val, job.recipe.scale, job.fabric)
+                for m in self.state.members
+            ]
+            scores = [score for score, _ in found]
+            self.psnr = float(np.mean(scores))
+            job.log.scores(self.name, self.step, scores, found[0][1])
+            self.watch.validation(self.step, self.psnr)
+            if self.psnr > job.best.get(self.name, -math.inf):
+                job.best[self.name] = self.psnr
+                for index, member in enumerate(self.state.members):
+                    path = _weights_path(job.folder, f"{self.name}_best", index, job.recipe.members)
+                    facts = {**_facts(job, self.name), "steps": self.step, "psnr": self.psnr}
+                    save_module("generator", member.average.module, path, **facts)
+            job.log.update(
+                step=self.step, psnr={**job.psnr, self.name: round(self.psnr, 4)}, best=dict(job.best)
+            )
+            left = (self.stage.steps - self.step) * self.spent / max(self.done, 1)
+            self.progress.console.print(
+                f"{self.name} {self.step}/{self.stage.steps}: "
+                f"{', '.join(f'{score:.2f}' for score in scores)} dB, {_duration(left)} left"
+            )
+        self.psnr = float(job.fabric.broadcast(self.psnr))
+        return self.psnr
+
+    def _checkpoint(self) -> None:
+        job = self.job
+        content = {
+            "recipe": asdict(job.recipe),
+            "data": job.data.identity,
+            "stage": self.name,
+            "step": self.step,
+            "state": self.state.state_dict(),
+            "former": _dump_critics(job.former),
+            "psnr": job.psnr,
+            "best": job.best,
+            "retries": self.retries,
+        }
+        self.good = (self.step, copy.deepcopy(content["state"]))
+        if job.fabric.is_global_zero:
+            save_checkpoint(job.folder, list(job.stages).index(self.name), content, job.recipe.keep)
+            job.log.update(step=self.step)
+
+
+def _restore(state: State, saved: dict[str, Any]) -> None:
+    """Puts a checkpoint's state in place."""
+    try:
+        state.load_state_dict(saved["state"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise UsageError(
+            f"the checkpoint does not fit the recipe's networks or losses: {str(error).splitlines()[0]}"
+        ) from error
 
 
 @torch.no_grad()
-def validate(generator: nn.Module, pairs: list[Pair], scale: int, fabric: Fabric) -> float:
-    """Mean luma PSNR in dB over whole images; infinite scores count as 100."""
+def validate(
+    generator: nn.Module, pairs: list[Pair], scale: int, fabric: Fabric, strips: int = 4
+) -> tuple[float, list[np.ndarray]]:
+    """Mean luma PSNR in dB over whole images, in full precision; infinite scores count as 100.
+
+    Returns:
+        The score, and of the first images the middle as bicubic, SR and HR side by side, uint8.
+    """
     training = generator.training
     generator.eval()
-    scores = []
+    scores, pictures = [], []
     for pair in pairs:
-        lr, _ = _tensors(fabric, pair.lr[None], pair.hr[None, :1, :1])
-        with fabric.autocast():
-            sr = generator(lr)
+        lr, _ = to_tensors(fabric, pair.lr[None], pair.hr[None, :1, :1])
+        sr = generator(lr)
         image = (sr[0].float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         scores.append(min(metrics.psnr(image, pair.hr, metrics.protocol_name("y-crop", scale)), 100.0))
+        if len(pictures) < strips:
+            top, left = (max(side - 128, 0) // 2 for side in image.shape[:2])
+            trio = (resample.upscale_bicubic(pair.lr, scale), image, pair.hr)
+            pictures.append(np.hstack([im[top : top + 128, left : left + 128] for im in trio]))
     generator.train(training)
-    return float(np.mean(scores))
+    return float(np.mean(scores)), pictures
 
 
 @contextlib.contextmanager
@@ -246,22 +465,71 @@ def stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _tensors(fabric: Fabric, lr: np.ndarray, hr: np.ndarray) -> tuple[Tensor, Tensor]:
+def to_tensors(fabric: Fabric, lr: np.ndarray, hr: np.ndarray) -> tuple[Tensor, Tensor]:
     """uint8 arrays `(N, H, W, 3)` to float tensors `(N, 3, H, W)` in [0, 1], channels last in memory."""
-    images = (torch.from_numpy(array).to(fabric.device).permute(0, 3, 1, 2) for array in (lr, hr))
-    lr_tensor, hr_tensor = (image.float() / 255 for image in images)
+    images = (torch.from_numpy(np.require(array, requirements="W")) for array in (lr, hr))
+    lr_tensor, hr_tensor = (
+        image.to(fabric.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for image in images
+    )
     return lr_tensor, hr_tensor
 
 
-def _fabric(recipe: Recipe) -> Fabric:
+def make_fabric(recipe: Recipe) -> Fabric:
+    """Places a run on its devices."""
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
+    # Buffers are batch statistics here, which the discriminators' two passes must not overwrite.
+    several = (
+        DDPStrategy(broadcast_buffers=False, timeout=_HANG) if recipe.devices * recipe.nodes > 1 else "auto"
+    )
     try:
-        return Fabric(accelerator=recipe.device, devices=1, precision=recipe.precision)  # type: ignore[arg-type]
+        return Fabric(
+            accelerator=recipe.device,
+            devices=recipe.devices,
+            num_nodes=recipe.nodes,
+            strategy=several,
+            precision=recipe.precision,  # type: ignore[arg-type]
+        )
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"cannot train on {recipe.device} in {recipe.precision}: {error}") from error
     except Exception as error:  # Fabric's own class for a missing accelerator derives from Exception alone
         raise UsageError(f"cannot train on {recipe.device}: {error}") from error
+
+
+def _on_first(fabric: Fabric, action: Any) -> None:
+    """Does something in the first process; what it raises, all raise."""
+    failure = None
+    if fabric.is_global_zero:
+        try:
+            action()
+        except SrkdError as error:
+            failure = error
+    failure = fabric.broadcast(failure)
+    if failure is not None:
+        raise failure
+
+
+@contextlib.contextmanager
+def _occupied(folder: Path, resume: bool) -> Iterator[None]:
+    """Makes a run folder this run's own for as long as it lasts."""
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file; give --out a folder")
+    begun = (folder / "recipe.yaml").exists()
+    if begun and not resume:
+        raise UsageError(f"{folder} already holds a run; go on with --resume, or give another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0)
+        with lock:
+            if begun and not list_checkpoints(folder):
+                raise UsageError(
+                    f"the run in {folder} left no checkpoint: it is finished, or never got to one"
+                )
+            yield
+    except Timeout:
+        raise UsageError(f"another process is training in {folder}") from None
+    except PermissionError as error:
+        raise SrkdError(f"cannot write into {folder}: {os.strerror(error.errno or 0)}") from error
 
 
 def _start(recipe: Recipe, index: int) -> nn.Module:
@@ -290,62 +558,39 @@ def _teacher(recipe: Recipe, stages: dict[str, Stage]) -> Teacher | None:
     return load_teacher(recipe.teacher, recipe.teacher_discriminator, kind, recipe.scale, needs_discriminator)
 
 
-def _data(recipe: Recipe, stages: dict[str, Stage]) -> tuple[list[Pair], list[Pair]]:
-    files = find_pairs(recipe.data)
-    if recipe.val is None:
-        files, val_files = hold_out(files)
-    else:
-        val_files = find_pairs(recipe.val)
-    largest = max(stage.crop for stage in stages.values())
-    for stage in stages.values():
-        if stage.crop % recipe.scale:
-            raise UsageError(f"a crop of {stage.crop} is not a multiple of the scale {recipe.scale}")
-    train_pairs = load_pairs(files, recipe.scale, smallest=largest, skip_bad=recipe.skip_bad)
-    return train_pairs, load_pairs(
-        val_files, recipe.scale, smallest=4 * recipe.scale, skip_bad=recipe.skip_bad
+def _degrade(hr: Tensor, recipe: Recipe, *parts: Any) -> Tensor:
+    from srkd.data.degrade import degrade
+
+    return degrade(
+        hr, recipe.scale, np.random.default_rng(hash_int("/".join(map(str, (recipe.seed, *parts)))))
     )
 
 
-def _open_folder(folder: Path, recipe: Recipe, resume: bool) -> dict[str, Any]:
-    """Checks the run folder; returns the checkpoint to go on from, empty to begin."""
-    if folder.is_file():
-        raise UsageError(f"{folder} is a file; give --out a folder")
-    held = folder / CHECKPOINT
-    if not resume:
-        if (folder / "recipe.yaml").exists():
-            raise UsageError(f"{folder} already holds a run; go on with --resume, or give another --out")
-        return {}
-    if not held.is_file():
-        if (folder / "recipe.yaml").exists():
-            raise UsageError(f"the run in {folder} left no checkpoint: it is finished, or never got to one")
-        return {}
-    try:
-        saved = torch.load(held, weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-        raise SrkdError(
-            f"{held} is damaged ({str(error).splitlines()[0]}); remove it to begin anew"
-        ) from error
-    ignored = {"out", "device", "threads", "save_every", "validate_every"}
-    now = asdict(recipe)
-    changed = [key for key, old in saved["recipe"].items() if key not in ignored and old != now.get(key)]
-    if changed:
-        details = ", ".join(f"{key} was {saved['recipe'][key]!r}, now {now.get(key)!r}" for key in changed)
-        raise UsageError(f"the run in {folder} was begun with another recipe: {details}")
-    return saved
+def _degrade_validation(data: DataSet, recipe: Recipe) -> DataSet:
+    """Validation images with LR made as training's are, the same in every run."""
+    pairs = []
+    for pair in data.val:
+        hr = torch.from_numpy(pair.hr.copy()).permute(2, 0, 1)[None].float() / 255
+        lr = _degrade(hr, Recipe(recipe.data, recipe.strategy, scale=recipe.scale), pair.name)
+        pairs.append(
+            Pair(pair.name, (lr[0] * 255).round().byte().permute(1, 2, 0).numpy(), pair.hr, pair.sha256)
+        )
+    return DataSet(data.train, pairs, data.watched)
 
 
-def _facts(recipe: Recipe, name: str, stage: Stage, teacher: Teacher | None) -> dict[str, Any]:
+def _facts(job: Job, name: str) -> dict[str, Any]:
     """What saved weights say of themselves; no paths, since files travel."""
+    stage = job.stages[name]
     objective = "gan" if stage.critics else "perceptual" if "perceptual" in stage.losses else "psnr"
     return {
-        "strategy": recipe.strategy,
+        "strategy": job.recipe.strategy,
         "stage": name,
         "steps": stage.steps,
         "objective": objective,
-        "control": recipe.control,
+        "control": job.recipe.control,
         "kd_replaces": stage.kd_replaces,
-        "seed": recipe.seed,
-        "teacher": teacher.name if teacher is not None else None,
+        "seed": job.recipe.seed,
+        "teacher": job.teacher.name if job.teacher is not None and uses_teacher(stage) else None,
         "license": "Apache-2.0",
     }
 
@@ -354,11 +599,11 @@ def _weights_path(folder: Path, stage: str, index: int, members: int) -> Path:
     return folder / (f"{stage}.safetensors" if members == 1 else f"{stage}_{index}.safetensors")
 
 
-def _dump_critics(critics: dict[tuple[int, str, int], nn.Module]) -> list[dict[str, Any]]:
+def _dump_critics(critics: Critics) -> list[dict[str, Any]]:
     return [{"key": list(key), "config": c.config, "weights": c.state_dict()} for key, c in critics.items()]
 
 
-def _load_critics(saved: list[dict[str, Any]]) -> dict[tuple[int, str, int], nn.Module]:
+def _load_critics(saved: list[dict[str, Any]]) -> Critics:
     critics = {}
     for entry in saved:
         critic = create_discriminator(**entry["config"])
@@ -367,9 +612,5 @@ def _load_critics(saved: list[dict[str, Any]]) -> dict[tuple[int, str, int], nn.
     return critics
 
 
-def _append(path: Path, entry: dict[str, Any]) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-    except OSError as error:
-        raise SrkdError(f"cannot write {path}: {error.strerror}; the last checkpoint is intact") from error
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

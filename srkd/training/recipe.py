@@ -8,13 +8,23 @@ import yaml
 from srkd.errors import UsageError, choose
 from srkd.strategies import STRATEGIES, Stage, override_stages
 
+_COUNTS = ("members", "critics", "devices", "nodes", "accumulate", "save_every", "keep", "validate_every")
+# What a run may change when it goes on: where and how it runs, not what it comes to.
+CHANGEABLE = frozenset(
+    [
+        *("out", "device", "devices", "nodes", "compile", "threads"),
+        *("save_every", "keep", "validate_every", "retries", "tensorboard"),
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides a training run.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or `embedded`.
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
         strategy: what to run, a key of srkd.strategies.STRATEGIES.
         model: the generator to train, a name that `srkd models` lists; that of `start`, or
             `srgan_student_lite`, when not given.
@@ -26,18 +36,29 @@ class Recipe:
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.
         out: folder for weights, checkpoints and logs.
-        val: data for validation, in the forms of data; every 40th training image when not given.
+        val: data for validation, in the forms of data, or a list of images of data as `sha256sum` writes it;
+            those that `srkd prepare` set aside, or every 40th, when not given.
+        degradation: `none`, or `real` to make LR crops by random blur, resizing, noise and JPEG, twice.
         scale: the super-resolution factor, 2, 3 or 4.
         steps: steps of every stage.
         crop: side of the HR crops in every stage, in pixels.
-        batch: crops per step in every stage.
+        batch: crops per step in every stage, over all devices.
         stages: overrides of single fields, as stages.transfer.losses.output.weight; null removes an entry.
         seed: decides initial weights and the order of the data.
         device: auto, cpu, cuda or mps.
-        precision: a precision of Lightning Fabric, such as 32-true or bf16-mixed.
+        devices: processes on each machine, one for each GPU; a batch is divided between them.
+        nodes: machines; start one process per device on each with torchrun.
+        precision: a precision of Lightning Fabric, such as 32-true, bf16-mixed or 16-mixed.
+        compile: compile the networks with torch.compile; needs a C++ compiler on the CPU.
+        accumulate: parts in which each batch is worked through, to save memory.
+        clip: greatest norm of the generators' and of the critics' gradients.
         threads: CPU threads; all cores when not given.
         save_every: steps between checkpoints.
+        keep: checkpoints kept.
         validate_every: steps between validations.
+        retries: how often a stage goes back to its last checkpoint, at half the rate, when a loss or gradient
+            is not finite.
+        tensorboard: write TensorBoard's files too: losses, rates, scores and image strips.
         skip_bad: leave out training images that cannot be read or are too small, and say so.
     """
 
@@ -53,6 +74,7 @@ class Recipe:
     control: bool = False
     out: str = "runs/latest"
     val: str | None = None
+    degradation: Literal["none", "real"] = "none"
     scale: int = 4
     steps: int | None = None
     crop: int | None = None
@@ -60,10 +82,18 @@ class Recipe:
     stages: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    nodes: int = 1
     precision: str = "32-true"
+    compile: bool = False
+    accumulate: int = 1
+    clip: float | None = None
     threads: int | None = None
     save_every: int = 500
+    keep: int = 2
     validate_every: int = 500
+    retries: int = 3
+    tensorboard: bool = False
     skip_bad: bool = False
 
     def resolve(self) -> dict[str, Stage]:
@@ -72,14 +102,22 @@ class Recipe:
         Raises:
             UsageError: an unknown strategy, stage or field, or values that cannot be.
         """
-        for name in ("members", "critics", "save_every", "validate_every"):
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if self.clip is not None and self.clip <= 0:
+            raise UsageError(f"--clip must be positive, not {self.clip}")
         for name in ("data", "out"):
             if not isinstance(getattr(self, name), str):
                 raise UsageError(f"{name} must be a text, not {getattr(self, name)!r}")
         everywhere = {"steps": self.steps, "crop": self.crop, "batch": self.batch}
         stages = override_stages(self._table(), self.stages, everywhere)
+        parts = self.devices * self.nodes * self.accumulate
+        for name, stage in stages.items():
+            if stage.batch % parts:
+                raise UsageError(
+                    f"the batch of {stage.batch} in stage {name} cannot be cut into {parts} parts"
+                )
         if self.control:
             stages = {name: without_teacher(stage) for name, stage in stages.items()}
         return stages

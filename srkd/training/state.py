@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from srkd.errors import SrkdError, UsageError, choose
+from srkd.errors import UsageError, choose
 from srkd.losses import LOSSES, create_loss
 from srkd.losses.functional import ADVERSARIES
 from srkd.models import create_discriminator
@@ -22,12 +22,20 @@ from srkd.teachers import Teacher
 
 @dataclass
 class CriticPlayer:
-    """A discriminator: the bare network, the module that training calls, and whom it imitates, if anyone."""
+    """A discriminator.
+
+    Args:
+        network: the bare network.
+        module: what its own training calls: in the run's precision, in step with other processes.
+        judge: what the generator's training calls: the network, compiled if the run is. It must not make
+            processes wait for gradients that this pass does not give.
+        imitated: the teacher's discriminator, if the critic learns its logits.
+    """
 
     spec: Critic
     network: nn.Module
     module: Any
-    optimizer: Any
+    judge: Any
     imitated: nn.Module | None = None
 
 
@@ -39,18 +47,28 @@ class Member:
     generator: Any
     average: AveragedModel
     losses: dict[str, nn.Module]
-    optimizer: Any
     critics: dict[str, list[CriticPlayer]]
 
 
 @dataclass
 class State:
-    """All that a stage trains."""
+    """All that a stage trains.
+
+    Args:
+        generators, critics_optimizer: one optimiser for all generators with their adapters, one for all
+            critics (None without critics): a loss scaler can serve one backward pass and one step of each.
+        rate_factor: on every learning rate; lowered after a step that was not finite.
+    """
 
     fabric: Fabric
     stage: Stage
     members: list[Member]
     teacher: Teacher | None
+    generators: Any
+    critics_optimizer: Any
+    accumulate: int = 1
+    clip: float | None = None
+    rate_factor: float = 1.0
 
     @property
     def critics(self) -> list[CriticPlayer]:
@@ -68,14 +86,17 @@ class State:
                 critic.network.requires_grad_(True)
 
     def set_rates(self, step: int) -> None:
-        """Sets every optimiser's learning rate for a step: cosine from `rate` to `final_rate`."""
-        stage = self.stage
-        share = (1 + math.cos(math.pi * step / stage.steps)) / 2
-        rates = [(member.optimizer, stage.rate) for member in self.members]
-        rates += [(critic.optimizer, critic.spec.rate or stage.rate) for critic in self.critics]
-        for optimizer, rate in rates:
+        """Sets every learning rate for a step: cosine from the player's own to the stage's `final_rate`."""
+        share = (1 + math.cos(math.pi * step / self.stage.steps)) / 2
+        final = self.stage.final_rate
+        for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = stage.final_rate + (rate - stage.final_rate) * share
+                group["lr"] = self.rate_factor * (final + (group["rate"] - final) * share)
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        both = {"generators": self.generators, "critics": self.critics_optimizer}
+        return {name: optimizer for name, optimizer in both.items() if optimizer is not None}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -83,27 +104,28 @@ class State:
                 {
                     "network": member.network.state_dict(),
                     "average": member.average.state_dict(),
-                    "losses": {name: loss.state_dict() for name, loss in _trained(member).items()},
-                    "optimizer": member.optimizer.state_dict(),
+                    "losses": {name: loss.state_dict() for name, loss in _bare(member).items()},
                 }
                 for member in self.members
             ],
-            "critics": [
-                {"network": critic.network.state_dict(), "optimizer": critic.optimizer.state_dict()}
-                for critic in self.critics
-            ],
+            "critics": [critic.network.state_dict() for critic in self.critics],
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "rate_factor": self.rate_factor,
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         for member, entry in zip(self.members, saved["members"], strict=True):
             member.network.load_state_dict(entry["network"])
             member.average.load_state_dict(entry["average"])
-            member.optimizer.load_state_dict(entry["optimizer"])
-            for name, loss in _trained(member).items():
+            for name, loss in _bare(member).items():
                 loss.load_state_dict(entry["losses"][name])
         for critic, entry in zip(self.critics, saved["critics"], strict=True):
-            critic.network.load_state_dict(entry["network"])
-            critic.optimizer.load_state_dict(entry["optimizer"])
+            critic.network.load_state_dict(entry)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(saved["optimizers"][name])
+        self.fabric.strategy.precision.load_state_dict(saved["scaler"])
+        self.rate_factor = saved["rate_factor"]
 
 
 def build_state(
@@ -113,16 +135,22 @@ def build_state(
     previous: Mapping[tuple[int, str, int], nn.Module],
     teacher: Teacher | None,
     seed: int,
+    *,
+    compile: bool = False,
+    accumulate: int = 1,
+    clip: float | None = None,
 ) -> State:
     """Builds a stage's players around the generators.
 
     Args:
-        fabric: places modules on the device and in the precision.
+        fabric: places modules on the device, in the precision, and in step with other processes.
         stage: what to build.
         networks: the members' generators, trained on in place.
         previous: critics of earlier stages by (member, name, copy).
         teacher: runs only if the stage looks at it.
         seed: decides the initial weights of critics and adapters.
+        compile: compile generators and critics.
+        accumulate, clip: as in a recipe.
 
     Raises:
         UsageError: a loss or critic needs what is not there, or does not go with the others.
@@ -143,18 +171,44 @@ def build_state(
         for name, loss in stage.losses.items():
             torch.manual_seed(_seed(seed, index, name))
             losses[name] = create_loss(name, loss.options, modules).to(fabric.device)
-        trained = [p for m in (network, *losses.values()) for p in m.parameters() if p.requires_grad]
-        optimizer: Any = torch.optim.Adam(trained, lr=stage.rate, betas=(0.9, 0.99))
-        generator, optimizer = fabric.setup(network, optimizer)
+            if _is_trained(losses[name]):
+                # The strategy's own wrapping: the precision's would round the images that go in.
+                losses[name] = fabric.strategy.setup_module(losses[name])
+        generator = fabric.setup_module(_ready(fabric, network, compile))
         critics: dict[str, list[CriticPlayer]] = {}
         for name, spec in stage.critics.items():
             critics[name] = []
             for copy in range(spec.copies):
                 torch.manual_seed(_seed(seed, index, name, copy))
-                critic = _build_critic(fabric, spec, previous.get((index, name, copy)), teacher, stage.rate)
+                critic = _build_critic(fabric, spec, previous.get((index, name, copy)), teacher, compile)
                 critics[name].append(critic)
-        members.append(Member(network, generator, average, losses, optimizer, critics))
-    return State(fabric, stage, members, teacher)
+        members.append(Member(network, generator, average, losses, critics))
+    groups = [
+        {"params": [p for m in (x.network, *x.losses.values()) for p in m.parameters() if p.requires_grad]}
+        for x in members
+    ]
+    generators = _optimizer(fabric, [{**group, "rate": stage.rate} for group in groups])
+    played = [c for member in members for copies in member.critics.values() for c in copies]
+    critics_optimizer = _optimizer(
+        fabric,
+        [{"params": list(c.network.parameters()), "rate": c.spec.rate or stage.rate} for c in played],
+    )
+    return State(fabric, stage, members, teacher, generators, critics_optimizer, accumulate, clip)
+
+
+def _optimizer(fabric: Fabric, groups: list[dict[str, Any]]) -> Any:
+    if not groups:
+        return None
+    # The fused step is the fastest on the CPU; on a GPU it would take the loss scaler's work upon itself,
+    # which then cannot clip gradients.
+    fused = fabric.device.type == "cpu"
+    return fabric.setup_optimizers(torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=fused))
+
+
+def _ready(fabric: Fabric, network: nn.Module, compile: bool) -> Any:
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return torch.compile(network) if compile else network
 
 
 def check_stage(stage: Stage) -> None:
@@ -170,8 +224,8 @@ def check_stage(stage: Stage) -> None:
         raise UsageError(f"rate must be positive, not {stage.rate}")
     for name, critic in stage.critics.items():
         choose("adversarial loss", critic.gan, ADVERSARIES)
-        if critic.copies < 1:
-            raise UsageError(f"critic '{name}' needs at least one copy")
+        if critic.copies < 1 or critic.r1_every < 1:
+            raise UsageError(f"critic '{name}': copies and r1_every must be at least 1")
         if critic.weight == 0 and (critic.schedule == "constant" or critic.final == 0):
             raise UsageError(f"critic '{name}' is trained but feeds nobody (weight 0); set a weight or null")
         if stage.mutual is not None and critic.real != "hr":
@@ -208,8 +262,10 @@ def term_weights(stage: Stage, step: int) -> dict[str, float]:
         against_hr = not LOSSES[name].teacher  # type: ignore[attr-defined]
         weights[name] = _scheduled(loss, progress) * (keep if against_hr else 1.0)
     for name, critic in stage.critics.items():
-        weights[f"adversarial_{name}"] = _scheduled(critic, progress)
+        ramp = min(1.0, progress / critic.ramp) if critic.ramp > 0 else 1.0
+        weights[f"adversarial_{name}"] = _scheduled(critic, progress) * ramp
         weights[f"critic_{name}"] = 1.0
+        weights[f"r1_{name}"] = 0.0 if step % critic.r1_every else critic.r1 * critic.r1_every
         weights[f"imitation_{name}"] = critic.imitate
     if stage.mutual is not None:
         ramp = min(1.0, progress / stage.mutual.ramp) if stage.mutual.ramp > 0 else 1.0
@@ -227,7 +283,7 @@ def _scheduled(term: Loss | Critic, progress: float) -> float:
 
 
 def _build_critic(
-    fabric: Fabric, spec: Critic, former: nn.Module | None, teacher: Teacher | None, rate: float
+    fabric: Fabric, spec: Critic, former: nn.Module | None, teacher: Teacher | None, compile: bool
 ) -> CriticPlayer:
     imitated = None
     if spec.init == "previous" and former is not None:
@@ -240,9 +296,8 @@ def _build_critic(
         if not copy_matching(network, teacher.discriminator):
             imitated = teacher.discriminator
     network = network.to(fabric.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
-    optimizer: Any = torch.optim.Adam(network.parameters(), lr=spec.rate or rate, betas=(0.9, 0.99))
-    module, optimizer = fabric.setup(network, optimizer)
-    return CriticPlayer(spec, network, module, optimizer, imitated)
+    judge = _ready(fabric, network, compile)
+    return CriticPlayer(spec, network, fabric.setup_module(judge), judge, imitated)
 
 
 def copy_matching(network: nn.Module, source: nn.Module) -> bool:
@@ -274,17 +329,11 @@ def hash_int(text: str) -> int:
     return zlib.crc32(text.encode()) & 0x7FFFFFFF
 
 
-def _trained(member: Member) -> dict[str, nn.Module]:
-    return {
-        name: loss for name, loss in member.losses.items() if any(p.requires_grad for p in loss.parameters())
-    }
+def _is_trained(loss: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in loss.parameters())
 
 
-def check_finite(parts: Mapping[str, Tensor], step: int) -> None:
-    """Raises SrkdError naming the first term that is no longer a finite number."""
-    for name, value in parts.items():
-        if not math.isfinite(float(value)):
-            raise SrkdError(
-                f"the loss '{name}' became {float(value)} at step {step}; the last checkpoint is intact: "
-                "lower the rate or the term's weight and run again"
-            )
+def _bare(member: Member) -> dict[str, nn.Module]:
+    """A member's losses that are trained themselves, without what keeps processes in step."""
+    trained = {name: loss for name, loss in member.losses.items() if _is_trained(loss)}
+    return {name: getattr(loss, "module", loss) for name, loss in trained.items()}

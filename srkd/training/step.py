@@ -1,10 +1,12 @@
 """One training step, for a cohort of any size: teacher, critics, generators, averages."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from srkd.losses.base import View
 from srkd.losses.functional import ADVERSARIES, bernoulli_kl
@@ -13,52 +15,112 @@ from srkd.training.state import CriticPlayer, Member, State
 Terms = dict[tuple[int, str], Tensor]
 
 
-def train_step(state: State, lr: Tensor, hr: Tensor, weights: Mapping[str, float]) -> dict[str, Tensor]:
+class NotFinite(Exception):
+    """A loss or a gradient is infinite or not a number; no weight was changed by it. The message names it."""
+
+
+def train_step(
+    state: State, parts: Sequence[tuple[Tensor, Tensor]], weights: Mapping[str, float]
+) -> dict[str, Tensor]:
     """Updates every critic once, then every generator.
 
     Args:
         state: the stage's players.
-        lr, hr: a batch, `(N, 3, h, w)` and `(N, 3, scale*h, scale*w)` in [0, 1].
+        parts: a batch of LR and HR, `(N, 3, h, w)` and `(N, 3, scale*h, scale*w)` in [0, 1], whole or in
+            parts of one size that are worked through one after another.
         weights: the factor of each term at this step, by its name.
 
     Returns:
         The value of each term, not weighted, by name; of a cohort with the member's number before it.
+
+    Raises:
+        NotFinite: a loss or gradient was not finite.
     """
-    views = look(state, lr, hr)
-    critic_values = critic_terms(state, [detached(view) for view in views])
-    descend(state, critic_values, weights, [critic.optimizer for critic in state.critics])
-    generator_values: Terms = {}
+    values: Terms = {}
+    # A batch in one part is looked at once; of parts, only one's graph is in memory at a time.
+    whole = look(state, *parts[0]) if len(parts) == 1 else None
+    if state.critics:
+        for part in _parts(state, parts):
+            views = [detached(view) for view in whole or _look_once(state, *part)]
+            _descend(state, critic_terms(state, views, weights), weights, values, len(parts))
+        _advance(state, "critics", values)
     with state.frozen_critics():
-        for index, (member, view) in enumerate(zip(state.members, views, strict=True)):
-            values = generator_terms(member, view)
-            generator_values |= {(index, name): value for name, value in values.items()}
-        descend(state, generator_values, weights, [member.optimizer for member in state.members])
+        for part in _parts(state, parts):
+            terms = {}
+            with state.fabric.autocast():
+                for index, (member, view) in enumerate(
+                    zip(state.members, whole or look(state, *part), strict=True)
+                ):
+                    terms |= {(index, name): v for name, v in generator_terms(member, view).items()}
+            _descend(state, terms, weights, values, len(parts))
+        _advance(state, "generators", values)
     for member in state.members:
         member.average.update_parameters(member.network)
-    values = {**critic_values, **generator_values}
-    return {f"{k}/{name}" if len(views) > 1 else name: v.detach() for (k, name), v in values.items()}
+    return {f"{k}/{name}" if len(state.members) > 1 else name: v for (k, name), v in values.items()}
 
 
 def look(state: State, lr: Tensor, hr: Tensor) -> list[View]:
     """Runs the teacher and every generator: a view of the batch for each member."""
-    target = state.teacher(lr) if state.teacher is not None else None
+    target = None
+    if state.teacher is not None:
+        with state.fabric.autocast():
+            target = state.teacher(lr).float()
     return [View(lr, hr, member.generator(lr), target) for member in state.members]
 
 
+@torch.no_grad()
+def _look_once(state: State, lr: Tensor, hr: Tensor) -> list[View]:
+    return look(state, lr, hr)
+
+
 def detached(view: View) -> View:
-    return View(view.lr, view.hr, view.sr.detach(), view.target)
+    return view._replace(sr=view.sr.detach())
 
 
-def descend(state: State, terms: Terms, weights: Mapping[str, float], optimizers: list) -> None:
-    """One optimiser step down the weighted sum of the terms. Players share no weights, so one backward
-    pass serves them all."""
-    if not terms:
-        return
-    total = torch.stack([weights[name] * value for (_, name), value in terms.items()]).sum()
+def _parts(state: State, parts: Sequence[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The parts of a batch; processes exchange gradients at the last."""
+    for number, part in enumerate(parts, 1):
+        with contextlib.ExitStack() as stack:
+            if number < len(parts):
+                modules = [member.generator for member in state.members]
+                modules += [critic.module for critic in state.critics]
+                for module in modules:
+                    stack.enter_context(state.fabric.no_backward_sync(module))
+                for loss in (loss for member in state.members for loss in member.losses.values()):
+                    if isinstance(loss, DistributedDataParallel):
+                        stack.enter_context(loss.no_sync())
+            yield part
+
+
+def _descend(state: State, terms: Terms, weights: Mapping[str, float], values: Terms, parts: int) -> None:
+    """Adds the gradient of the weighted sum of a part's terms, and their values to `values`. Players share no
+    weights, so one backward pass serves all generators, or all critics."""
+    total = torch.stack([weights[name] * value for (_, name), value in terms.items()]).sum() / parts
+    for key, value in terms.items():
+        values[key] = values.get(key, 0) + value.detach() / parts
     state.fabric.backward(total)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+
+
+def _advance(state: State, player: str, values: Terms) -> None:
+    """One optimiser step, if all losses and gradients are finite."""
+    optimizer = state.optimizers[player]
+    # With a loss scaler, infinite gradients are its own affair: it skips the step and scales less.
+    scaled = bool(state.fabric.strategy.precision.state_dict())
+    if state.clip is not None:
+        network = state.members[0].generator
+        norm = state.fabric.clip_gradients(network, optimizer, max_norm=state.clip, error_if_nonfinite=False)
+    elif scaled:
+        norm = None
+    else:
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    losses = torch.stack(list(values.values())).isfinite()
+    finite = bool(losses.all()) and (scaled or norm is None or bool(norm.isfinite()))
+    if not state.fabric.strategy.reduce_boolean_decision(finite):
+        bad = [name for (_, name), value in values.items() if not bool(value.isfinite())]
+        raise NotFinite(f"the loss '{bad[0]}'" if bad else f"the gradient of the {player}")
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 def generator_terms(member: Member, view: View) -> dict[str, Tensor]:
@@ -67,28 +129,28 @@ def generator_terms(member: Member, view: View) -> dict[str, Tensor]:
     for name, copies in member.critics.items():
         values = []
         for critic in copies:
-            real = (
-                critic.module(real_images(critic, view)).detach()
-                if critic.spec.gan == "relativistic"
-                else None
-            )
-            fake = critic.module(view.sr)
-            values.append(ADVERSARIES[critic.spec.gan].generator(fake if real is None else real, fake))
+            fake = critic.judge(view.sr).float()
+            real = fake
+            if critic.spec.gan == "relativistic":
+                with torch.no_grad():
+                    real = critic.judge(real_images(critic, view)).float()
+            values.append(ADVERSARIES[critic.spec.gan].generator(real, fake))
         terms[f"adversarial_{name}"] = torch.stack(values).mean()
     return terms
 
 
-def critic_terms(state: State, views: list[View]) -> Terms:
-    """The critics' losses: adversarial, imitation of the teacher's critic, mutual distillation.
+def critic_terms(state: State, views: list[View], weights: Mapping[str, float] | None = None) -> Terms:
+    """The critics' losses: adversarial, imitation of the teacher's critic, R1, mutual distillation.
 
     Real and fake images pass separately, since batch normalisation must not mix them. With mutual
-    distillation every critic sees the whole cohort's pool, HR and each member's SR.
+    distillation every critic sees the whole cohort's pool, HR and each member's SR. The penalty R1 is left
+    out where its weight is 0.
     """
     terms: Terms = {}
     pools: dict[tuple[int, str, int], list[Tensor]] = {}
     for index, (member, view) in enumerate(zip(state.members, views, strict=True)):
         for name, copies in member.critics.items():
-            adversarial, imitation = [], []
+            adversarial, imitation, penalty = [], [], []
             for number, critic in enumerate(copies):
                 images = [real_images(critic, view), view.sr]
                 logits = [critic.module(image) for image in images]
@@ -97,15 +159,24 @@ def critic_terms(state: State, views: list[View]) -> Terms:
                     with torch.no_grad():
                         wanted = [critic.imitated(image) for image in images]
                     imitation.append(sum(map(F.mse_loss, logits, wanted)))
+                if critic.spec.r1 and (weights is None or weights[f"r1_{name}"]):
+                    penalty.append(_r1(critic, images[0]))
                 if state.stage.mutual is not None:
                     others = [critic.module(v.sr) for k, v in enumerate(views) if k != index]
                     # Every critic's logits on the pool, in the pool's order: HR, SR of member 0, 1, ...
                     pool = [logits[0], *others[:index], logits[1], *others[index:]]
                     pools[index, name, number] = pool
-            terms[index, f"critic_{name}"] = torch.stack(adversarial).sum()
-            if imitation:
-                terms[index, f"imitation_{name}"] = torch.stack(imitation).sum()
+            for kind, found in (("critic", adversarial), ("imitation", imitation), ("r1", penalty)):
+                if found:
+                    terms[index, f"{kind}_{name}"] = torch.stack(found).sum()
     return terms | mutual_terms(state, pools)
+
+
+def _r1(critic: CriticPlayer, real: Tensor) -> Tensor:
+    """Half the mean squared length of d logit / d image at real images (Mescheder et al. 2018, eq. 9)."""
+    real = real.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic.network(real).sum(), real, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean() / 2
 
 
 def mutual_terms(state: State, pools: Mapping[tuple[int, str, int], list[Tensor]]) -> Terms:

@@ -1,0 +1,17 @@
+"""Training and benchmark images: found, packed, held apart, and cut into batches. Imports no torch."""
+
+from srkd.data.crops import Batch, Crops
+from srkd.data.pairs import EMBEDDED_TEST, Pair, embedded_photos, find_pairs, read_pair
+from srkd.data.sets import DataSet, open_data
+
+__all__ = [
+    "EMBEDDED_TEST",
+    "Batch",
+    "Crops",
+    "DataSet",
+    "Pair",
+    "embedded_photos",
+    "find_pairs",
+    "open_data",
+    "read_pair",
+]

@@ -1,0 +1,81 @@
+"""Batches of random crops."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from srkd.data.pairs import Pair
+from srkd.errors import UsageError
+
+
+class Batch(NamedTuple):
+    """Aligned crops, uint8: `lr` `(N, h, w, 3)` and `hr` `(N, scale*h, scale*w, 3)`."""
+
+    lr: np.ndarray
+    hr: np.ndarray
+
+
+class Crops:
+    """Batches of random aligned crops, flipped and transposed at random.
+
+    A row of a batch depends only on the seed, the step and its number: a run that is resumed, spread over
+    processes, or worked through in parts, and a control beside it, all see the same batches in the same
+    order without any state to keep.
+
+    Args:
+        pairs: the images, each at least `crop` pixels high and wide at HR size.
+        crop: side of the HR crops, a multiple of `scale`.
+        batch: crops in a batch.
+        scale: the super-resolution factor.
+        seed: any integers; stages use their own so that they do not repeat one another's batches.
+        rows: which rows of each batch to make, all when not given.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        crop: int,
+        batch: int,
+        scale: int,
+        seed: Sequence[int],
+        rows: range | None = None,
+    ):
+        if crop % scale or crop < scale:
+            raise UsageError(f"a crop of {crop} is not a multiple of the scale {scale}")
+        for pair in pairs:
+            if min(pair.hr.shape[:2]) < crop:
+                size = f"{pair.hr.shape[1]}x{pair.hr.shape[0]}"
+                raise UsageError(f"{pair.name} is {size}, smaller than a crop of {crop}; lower --crop")
+        self.pairs, self.crop, self.scale, self.seed = pairs, crop, scale, list(seed)
+        self.rows = range(batch) if rows is None else rows
+
+    def __call__(self, step: int) -> Batch:
+        """The crops of a step."""
+        small = self.crop // self.scale
+        count = len(self.rows)
+        batch = Batch(
+            np.empty((count, small, small, 3), np.uint8), np.empty((count, self.crop, self.crop, 3), np.uint8)
+        )
+        for row, number in enumerate(self.rows):
+            rng = np.random.default_rng([*self.seed, step, number])
+            pair = self.pairs[int(rng.integers(len(self.pairs)))]
+            y, x = (int(rng.integers(side - small + 1)) for side in pair.lr.shape[:2])
+            vertical, horizontal, transpose = rng.integers(2, size=3)
+            for target, source, factor in ((batch.lr, pair.lr, 1), (batch.hr, pair.hr, self.scale)):
+                side = small * factor
+                cut = source[y * factor : y * factor + side, x * factor : x * factor + side]
+                cut = cut[:: 1 - 2 * vertical, :: 1 - 2 * horizontal]
+                target[row] = cut.swapaxes(0, 1) if transpose else cut
+        return batch
+
+    def stream(self, first: int, last: int) -> Iterator[Batch]:
+        """The batches of the steps from `first` to before `last`, each made while the one before is used."""
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(self, first)
+            for step in range(first, last):
+                batch = coming.result()
+                if step + 1 < last:
+                    coming = pool.submit(self, step + 1)
+                yield batch

@@ -1,0 +1,175 @@
+"""Packed data sets: the pixels of many images in a few large files, which training maps into memory.
+
+A folder of
+
+    manifest.json       scale, resampler, and each image's name, SHA-256, size and use
+    hr.u8, lr.u8        the images' pixels, (H, W, 3) uint8, one after another in the manifest's order
+    validation.sha256   the images set aside for validation, as `sha256sum` writes them
+
+The manifest is written last, so a folder that has one is whole. Until then a journal says how far the
+pixel files are.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from srkd.data.pairs import Pair
+from srkd.errors import SrkdError, UsageError
+
+MANIFEST = "manifest.json"
+VALIDATION = "validation.sha256"
+JOURNAL = "journal.jsonl"
+HR, LR = "hr.u8", "lr.u8"
+# Work that a killed process loses at most: this much, or this long.
+_COMMIT_BYTES, _COMMIT_SECONDS = 64 * 2**20, 2.0
+
+
+def is_packed(folder: str | Path) -> bool:
+    """Whether a folder holds a packed data set, whole or begun."""
+    return any((Path(folder) / name).is_file() for name in (MANIFEST, JOURNAL))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a packed data set.
+
+    Raises:
+        UsageError: the set is not finished.
+        SrkdError: the manifest is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UsageError(f"{folder} is a packed data set that is not finished; run srkd prepare again")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        assert manifest["format"] == 1 and isinstance(manifest["images"], list)
+        return manifest
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise SrkdError(f"{path} is damaged; remove {folder} and run srkd prepare again") from error
+
+
+def open_packed(folder: Path, scale: int) -> tuple[list[Pair], list[Pair]]:
+    """Maps a packed data set: its training and its validation images.
+
+    Raises:
+        UsageError: it is not finished, or of another scale.
+        SrkdError: it is damaged, or its files have not the sizes that the manifest says.
+    """
+    manifest = read_manifest(folder)
+    if manifest["scale"] != scale:
+        raise UsageError(f"{folder} is packed for x{manifest['scale']}, not x{scale}")
+    images = manifest["images"]
+    large = map_images(folder / HR, images, scale)
+    small = map_images(folder / LR, images, 1)
+    train, val = [], []
+    for entry, hr, lr in zip(images, large, small, strict=True):
+        (val if entry["validation"] else train).append(Pair(entry["name"], lr, hr, entry["sha256"]))
+    return train, val
+
+
+def map_images(path: Path, images: Sequence[Mapping[str, Any]], scale: int) -> list[np.ndarray]:
+    """Maps a file of uint8 images, each `scale` times as large as its entry says.
+
+    Raises:
+        SrkdError: the file is missing or has not the size that the entries come to.
+    """
+    shapes = [(entry["height"] * scale, entry["width"] * scale, 3) for entry in images]
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+    size = path.stat().st_size if path.is_file() else None
+    if size != ends[-1]:
+        was = "is missing" if size is None else f"has {size} bytes, not the {ends[-1]} of its manifest"
+        raise SrkdError(f"{path} {was}; remove {path.parent} and run srkd prepare again")
+    # A plain view: slices of numpy's own memmap class cost more than the copy of a crop.
+    flat = np.asarray(np.memmap(path, np.uint8, mode="r"))
+    return [flat[a:b].reshape(shape) for a, b, shape in zip(ends, ends[1:], shapes, strict=False)]
+
+
+class Appender:
+    """Grows files together, and a journal that says how far they are whole.
+
+    A killed process leaves more in the files than the journal knows of; the next one cuts it off.
+
+    Args:
+        folder: where the files lie.
+        names: the files.
+        request: what is being made; a journal of anything else is refused.
+
+    Raises:
+        UsageError: the journal there belongs to another request.
+        SrkdError: a file is shorter than its journal says, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], request: Mapping[str, Any]):
+        self.journal = folder / JOURNAL
+        self.entries = self._read_journal(dict(request))
+        self.files: dict[str, BinaryIO] = {}
+        for name in names:
+            path = folder / name
+            whole = sum(entry["bytes"].get(name, 0) for entry in self.entries)
+            if whole > (path.stat().st_size if path.exists() else 0):
+                raise SrkdError(f"{path} lost what was packed before; remove {folder} and begin anew")
+            self.files[name] = path.open("r+b" if path.exists() else "w+b")
+            self.files[name].truncate(whole)
+            self.files[name].seek(whole)
+        self._pending: list[dict[str, Any]] = []
+        self._size, self._since = 0, time.monotonic()
+
+    def _read_journal(self, request: dict[str, Any]) -> list[dict[str, Any]]:
+        if not self.journal.exists():
+            with self.journal.open("w", encoding="utf-8") as file:
+                _write_synced(file, json.dumps(request) + "\n")
+            return []
+        lines = self.journal.read_text(encoding="utf-8").split("\n")
+        # Only whole lines count: the last may have been cut by a kill.
+        content = [json.loads(line) for line in lines[:-1]]
+        if content and content[0] != request:
+            old = content[0]
+            changed = ", ".join(
+                f"{key} was {old.get(key)!r}, now {request.get(key)!r}"
+                for key in {**old, **request}
+                if old.get(key) != request.get(key)
+            )
+            raise UsageError(
+                f"{self.journal.parent} was begun with another request: {changed}; give another folder"
+            )
+        with self.journal.open("w" if not content else "r+", encoding="utf-8") as file:
+            if content:
+                file.truncate(sum(len(line.encode()) + 1 for line in lines[:-1]))
+            else:
+                _write_synced(file, json.dumps(request) + "\n")
+        return content[1:]
+
+    def append(self, entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Adds an image's pixels, one array for each file, and what the journal shall say of it."""
+        for name, array in arrays.items():
+            self.files[name].write(np.ascontiguousarray(array).data)
+        sizes = {name: array.nbytes for name, array in arrays.items()}
+        self._pending.append({**entry, "bytes": sizes})
+        self._size += sum(sizes.values())
+        if self._size > _COMMIT_BYTES or time.monotonic() - self._since > _COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Makes all that was appended survive a kill: first the pixels reach the disk, then the journal."""
+        for file in self.files.values():
+            file.flush()
+            os.fsync(file.fileno())
+        with self.journal.open("a", encoding="utf-8") as file:
+            _write_synced(file, "".join(json.dumps(entry) + "\n" for entry in self._pending))
+        self.entries += self._pending
+        self._pending, self._size, self._since = [], 0, time.monotonic()
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
+
+
+def _write_synced(file: Any, text: str) -> None:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())

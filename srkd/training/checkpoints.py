@@ -1,0 +1,82 @@
+"""Checkpoints: a run's last few, each one file, from which it goes on exactly."""
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srkd.errors import SrkdError, UsageError
+from srkd.files import console, replacing
+from srkd.training.recipe import CHANGEABLE
+
+FOLDER = "checkpoints"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """A run's checkpoints, the newest last; their names sort in the order of stages and steps."""
+    return sorted((folder / FOLDER).glob("*.pt"))
+
+
+def save_checkpoint(folder: Path, number: int, content: Mapping[str, Any], keep: int) -> None:
+    """Writes a checkpoint atomically, then removes all but the newest.
+
+    Args:
+        folder: the run's.
+        number: of the stage, in order.
+        content: `stage`, `step` and what else the run needs; tensors and plain values.
+        keep: how many to keep.
+
+    Raises:
+        SrkdError: it cannot be written; the earlier ones are intact.
+    """
+    # Through memory, where writing cannot fail half-way; the file then fails as any file does.
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    path = folder / FOLDER / f"{number:02d}_{content['stage']}_{content['step']:09d}.pt"
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    # What lies beyond this step belongs to a future that a lower rate, or a changed recipe, abandoned.
+    older = [other for other in list_checkpoints(folder) if other < path]
+    newer = [other for other in list_checkpoints(folder) if other > path]
+    for other in [*older[: max(len(older) + 1 - keep, 0)], *newer]:
+        other.unlink(missing_ok=True)
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read; None where there is none.
+
+    Raises:
+        SrkdError: there are some, and none can be read.
+    """
+    found = list_checkpoints(folder)
+    for path in reversed(found):
+        try:
+            return torch.load(path, weights_only=True, map_location="cpu")
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError) as error:
+            console.print(
+                f"[yellow]note:[/] {path} is damaged ({str(error).splitlines()[0]}), trying an older one"
+            )
+    if found:
+        raise SrkdError(f"no checkpoint in {folder / FOLDER} can be read; remove {folder} to begin anew")
+    return None
+
+
+def check_same_recipe(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: bool) -> None:
+    """Refuses to go on with another recipe, or says what changed where that is allowed.
+
+    Raises:
+        UsageError: naming every differing key, with both values.
+    """
+    changed = [key for key in old if key not in CHANGEABLE and old[key] != new.get(key)]
+    if not changed:
+        return
+    details = ", ".join(f"{key} was {old[key]!r}, now {new.get(key)!r}" for key in changed)
+    if not allow:
+        raise UsageError(
+            f"the run in {folder} was begun with another recipe: {details}; go on all the same with "
+            "--allow_changes"
+        )
+    console.print(f"[yellow]note:[/] changed since the run was begun: {details}")

@@ -1,0 +1,197 @@
+"""What a run tells of itself: log.jsonl, run.json, TensorBoard; and `srkd runs`, which reads them."""
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from rich.table import Table
+
+from srkd.errors import SrkdError, UsageError
+from srkd.files import console, write_text
+
+LOG, STATE, LOCK = "log.jsonl", "run.json", ".lock"
+_PACKAGES = ("srkd", "torch", "torchvision", "lightning-fabric", "kornia", "numpy")
+
+
+def list_runs(folder: str = "runs") -> list[dict[str, Any]]:
+    """List training runs: what they are doing, how far they are, their best scores.
+
+    Args:
+        folder: searched with everything below it.
+
+    Returns:
+        For each run: `folder`, `state` (`running`, `finished`, `stopped`, `failed`, or `interrupted` when it
+        was killed), `strategy`, `stage`, `step`, `steps` (of the stage), `psnr` and `best` (validation PSNR
+        in dB by stage).
+
+    Raises:
+        UsageError: no such folder, or no run in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise UsageError(f"there is no folder {root}")
+    runs = []
+    for path in sorted(root.rglob(STATE)):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            found["folder"] = str(path.parent)
+            if found["state"] == "running" and not _is_locked(path.parent):
+                found["state"] = "interrupted"
+            runs.append(found)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            console.print(f"[yellow]left out:[/] {path} is damaged ({error})")
+    if not runs:
+        raise UsageError(f"{root} holds no runs")
+    table = Table()
+    for column in ("run", "strategy", "state", "stage", "step", "PSNR", "best"):
+        table.add_column(column, justify="right" if column in ("step", "PSNR", "best") else "left")
+    for run in runs:
+        scores = [
+            f"{scores[run['stage']]:.2f}" if run["stage"] in scores else ""
+            for scores in (run["psnr"], run["best"])
+        ]
+        progress = f"{run['step']}/{run['steps']}"
+        table.add_row(run["folder"], run["strategy"], run["state"], run["stage"], progress, *scores)
+    console.print(table)
+    return runs
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+class RunLog:
+    """Writes what happens in a run into its folder. A log that is not active writes nothing.
+
+    Args:
+        folder: the run's.
+        strategy: its name, for `srkd runs`.
+        active: false in all processes but the first.
+        tensorboard: write TensorBoard's files too.
+    """
+
+    def __init__(self, folder: Path, strategy: str, active: bool = True, tensorboard: bool = False):
+        self.folder, self.active = folder, active
+        self.writer = None
+        self.facts: dict[str, Any] = {
+            "state": "running",
+            "strategy": strategy,
+            "stage": "",
+            "step": 0,
+            "steps": 0,
+            "psnr": {},
+            "best": {},
+            "started": _now(),
+            "command": " ".join(["srkd", *sys.argv[1:]])
+            if Path(sys.argv[0]).stem in ("srkd", "__main__")
+            else None,
+            "commit": _commit(),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: importlib.metadata.version(name) for name in _PACKAGES},
+            },
+        }
+        if active and tensorboard:
+            from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+            logger = TensorBoardLogger(root_dir=folder, name="tensorboard", version="")
+            self.writer = logger.experiment
+
+    def begin(self, stages: Sequence[str], stage: str = "", step: int = 0) -> None:
+        """Opens the log; of a run that goes on from a step, what came after it is dropped."""
+        if not self.active:
+            return
+        path = self.folder / LOG
+        if path.exists():
+            order = list(stages)
+            kept = [
+                line
+                for line in path.read_text(encoding="utf-8").splitlines()
+                if stage
+                and line.endswith("}")
+                and (order.index((e := json.loads(line))["stage"]), e["step"]) <= (order.index(stage), step)
+            ]
+            write_text(path, "".join(line + "\n" for line in kept))
+        self.update()
+
+    def update(self, **facts: Any) -> None:
+        """Writes run.json."""
+        self.facts |= facts
+        if self.active:
+            write_text(self.folder / STATE, json.dumps({**self.facts, "updated": _now()}, indent=1) + "\n")
+
+    def losses(
+        self, stage: str, step: int, values: Mapping[str, float], rates: Mapping[str, float], speed: float
+    ) -> None:
+        """Logs the losses of a step by name, the learning rates by player, and the speed in steps/s."""
+        rounded = {key: round(value, 6) for key, value in values.items()}
+        entry = {"stage": stage, "step": step, "losses": rounded, "rates": dict(rates)}
+        self._append({**entry, "steps_per_second": round(speed, 2)})
+        if self.writer is not None:
+            for kind, numbers in (("loss", values), ("rate", rates)):
+                for name, value in numbers.items():
+                    self.writer.add_scalar(f"{stage}/{kind}/{name}", value, step)
+
+    def scores(self, stage: str, step: int, scores: Sequence[float], strips: Sequence[np.ndarray]) -> None:
+        """Logs the members' validation PSNR, and image strips `(H, W, 3)` uint8."""
+        self._append({"stage": stage, "step": step, "psnr": [round(score, 4) for score in scores]})
+        if self.writer is not None:
+            for number, score in enumerate(scores):
+                self.writer.add_scalar(f"{stage}/psnr/{number}", score, step)
+            for number, strip in enumerate(strips):
+                self.writer.add_image(f"{stage}/bicubic, SR, HR/{number}", strip, step, dataformats="HWC")
+            self.writer.flush()
+
+    def note(self, stage: str, step: int, message: str) -> None:
+        """Logs something that happened."""
+        self._append({"stage": stage, "step": step, "note": message})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if not self.active:
+            return
+        path = self.folder / LOG
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise SrkdError(
+                f"cannot write {path}: {error.strerror}; earlier checkpoints are intact"
+            ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _commit() -> str | None:
+    """The git commit of the package's checkout, or of the working folder; `+` after it when changed since."""
+    for folder in (Path(__file__).parent, Path.cwd()):
+        command = [
+            "git",
+            "-C",
+            str(folder),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--exclude=*",
+            "--dirty=+",
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return None
