@@ -1,6 +1,6 @@
 """Batches of random crops."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ class Crops:
         scale: the super-resolution factor.
         seed: any integers; stages use their own so that they do not repeat one another's batches.
         rows: which rows of each batch to make, all when not given.
+        check: called before each batch is read.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Crops:
         scale: int,
         seed: Sequence[int],
         rows: range | None = None,
+        check: Callable[[], None] = lambda: None,
     ):
         if crop % scale or crop < scale:
             raise UsageError(f"a crop of {crop} is not a multiple of the scale {scale}")
@@ -50,9 +52,11 @@ class Crops:
                 raise UsageError(f"{pair.name} is {size}, smaller than a crop of {crop}; lower --crop")
         self.pairs, self.crop, self.scale, self.seed = pairs, crop, scale, list(seed)
         self.rows = range(batch) if rows is None else rows
+        self.check = check
 
     def __call__(self, step: int) -> Batch:
         """The crops of a step."""
+        self.check()
         small = self.crop // self.scale
         count = len(self.rows)
         batch = Batch(

@@ -1,6 +1,5 @@
 """`--dry-run`: what a run would take, from two real steps of each stage."""
 
-import copy
 import resource
 import sys
 import time
@@ -11,7 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srkd.files import console
 from srkd.models.cost import count_parameters
-from srkd.training.check import check_gradients
 from srkd.training.fit import make_fabric, open_job, resolve
 from srkd.training.recipe import Recipe
 from srkd.training.state import term_weights
@@ -21,7 +19,7 @@ _STEPS = 2
 
 
 def dry_run(recipe: Recipe) -> None:
-    """Builds everything that a run needs, takes two steps of each stage on copies, and prints speed, memory
+    """Builds everything that a run needs, takes two steps of each stage, and prints speed, memory
     and estimated time. Writes nothing.
 
     Raises:
@@ -36,12 +34,9 @@ def dry_run(recipe: Recipe) -> None:
         table.add_column(column, justify="left" if column == "stage" else "right")
     total = 0.0
     for name, stage in stages.items():
-        networks, teacher = copy.deepcopy((job.networks, job.teacher))
+        job.rehearse(name)
         crops = job.crops(name)
-        state = job.build(name, networks, {}, teacher)
-        check_gradients(state, *job.parts(state, name, 0, crops(0))[0])
-        # Anew, since checking leaves running statistics behind.
-        state = job.build(name, networks, {}, teacher)
+        state = job.build(name)
         with FlopCounterMode(display=False) as counter:
             train_step(state, job.parts(state, name, 0, crops(0)), term_weights(stage, 0))
         began = time.perf_counter()

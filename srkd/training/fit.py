@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import math
-import os
 import signal
 import threading
 import time
@@ -91,13 +90,32 @@ class Job:
         share = stage.batch // self.fabric.world_size
         rows = range(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         seed = [recipe.seed, hash_int(name)]
-        return Crops(self.data.train, stage.crop, stage.batch, recipe.scale, seed, rows)
+        pairs, check = self.data.train, self.data.check_unchanged
+        return Crops(pairs, stage.crop, stage.batch, recipe.scale, seed, rows, check)
 
-    def build(self, name: str, networks: list[nn.Module], former: Critics, teacher: Teacher | None) -> State:
-        r = self.recipe
-        stage = self.stages[name]
-        options = {"compile": r.compile, "accumulate": r.accumulate, "clip": r.clip}
-        return build_state(self.fabric, stage, networks, former, teacher, r.seed, **options)
+    def build(self, name: str) -> State:
+        """A stage's players, around the networks as they are by then."""
+        recipe = self.recipe
+        return build_state(
+            self.fabric,
+            self.stages[name],
+            self.networks,
+            self.former,
+            self.teacher,
+            recipe.seed,
+            compile=recipe.compile,
+            accumulate=recipe.accumulate,
+            clip=recipe.clip,
+        )
+
+    def rehearse(self, name: str) -> None:
+        """Checks a stage's losses, on copies, so that a fault in the last stage does not show only after
+        hours of the first."""
+        networks, teacher = copy.deepcopy((self.networks, self.teacher))
+        state = build_state(
+            self.fabric, self.stages[name], networks, {}, teacher, self.recipe.seed, bare=True
+        )
+        check_gradients(state, *self.parts(state, name, 0, self.crops(name)(0))[0])
 
     def parts(self, state: State, name: str, step: int, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """A batch on the device, in the parts that the recipe asks for."""
@@ -142,7 +160,7 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
                 )
             return _train(job, saved)
     except RuntimeError as error:
-        if fabric.world_size > 1 and "closed by peer" in str(error).lower():
+        if fabric.world_size > 1 and any(word in str(error).lower() for word in ("gloo", "nccl", "by peer")):
             raise SrkdError(
                 f"another process of this run died ({str(error).splitlines()[0]}); earlier checkpoints are "
                 "intact: go on with --resume"
@@ -180,20 +198,12 @@ def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
     return Job(recipe, stages, fabric, networks, teacher, data, log)
 
 
-def rehearse(job: Job) -> None:
-    """Checks every stage's losses on copies, so that a fault in the last does not show only after hours of
-    the first."""
-    for name in job.stages:
-        networks, teacher = copy.deepcopy((job.networks, job.teacher))
-        state = job.build(name, networks, {}, teacher)
-        check_gradients(state, *job.parts(state, name, 0, job.crops(name)(0))[0])
-
-
 def _train(job: Job, saved: dict[str, Any] | None) -> Run:
     """The stages that are left, one after another."""
     recipe, folder = job.recipe, job.folder
     if not saved:
-        rehearse(job)
+        for name in job.stages:
+            job.rehearse(name)
     else:
         job.former, job.psnr, job.best = _load_critics(saved["former"]), saved["psnr"], saved["best"]
     if job.fabric.is_global_zero:
@@ -207,7 +217,7 @@ def _train(job: Job, saved: dict[str, Any] | None) -> Run:
             result.weights[name] = _weights_path(folder, name, 0, recipe.members)
             if not begun and name != (saved or {})["stage"]:
                 continue
-            state = job.build(name, job.networks, job.former, job.teacher)
+            state = job.build(name)
             first, retries = 0, 0
             if saved and not begun:
                 _restore(state, saved)
@@ -297,7 +307,6 @@ class _Loop:
         job, state, recipe = self.job, self.state, self.job.recipe
         for batch in job.crops(self.name).stream(self.step, self.stage.steps):
             began = time.perf_counter()
-            job.data.check_unchanged()
             self.batch = batch
             # Random numbers depend on the step alone, so there is no generator's state to keep.
             torch.manual_seed(hash_int(f"{recipe.seed}/{self.name}/{self.step}/{state.fabric.global_rank}"))
@@ -479,15 +488,13 @@ def make_fabric(recipe: Recipe) -> Fabric:
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     # Buffers are batch statistics here, which the discriminators' two passes must not overwrite.
-    several = (
-        DDPStrategy(broadcast_buffers=False, timeout=_HANG) if recipe.devices * recipe.nodes > 1 else "auto"
-    )
+    alone = recipe.devices * recipe.nodes == 1
     try:
         return Fabric(
             accelerator=recipe.device,
             devices=recipe.devices,
             num_nodes=recipe.nodes,
-            strategy=several,
+            strategy="auto" if alone else DDPStrategy(forward_sync_buffers=False, timeout=_HANG),
             precision=recipe.precision,  # type: ignore[arg-type]
         )
     except (ValueError, RuntimeError) as error:
@@ -517,19 +524,18 @@ def _occupied(folder: Path, resume: bool) -> Iterator[None]:
     begun = (folder / "recipe.yaml").exists()
     if begun and not resume:
         raise UsageError(f"{folder} already holds a run; go on with --resume, or give another --out")
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0)
-        with lock:
-            if begun and not list_checkpoints(folder):
-                raise UsageError(
-                    f"the run in {folder} left no checkpoint: it is finished, or never got to one"
-                )
-            yield
+        lock.acquire()
     except Timeout:
         raise UsageError(f"another process is training in {folder}") from None
-    except PermissionError as error:
-        raise SrkdError(f"cannot write into {folder}: {os.strerror(error.errno or 0)}") from error
+    except OSError as error:
+        raise SrkdError(f"cannot write into {folder}: {error.strerror}; choose another --out") from error
+    with lock:
+        if begun and not list_checkpoints(folder):
+            raise UsageError(f"the run in {folder} left no checkpoint: it is finished, or never got to one")
+        yield
 
 
 def _start(recipe: Recipe, index: int) -> nn.Module:

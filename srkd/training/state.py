@@ -3,7 +3,7 @@
 import contextlib
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +139,7 @@ def build_state(
     compile: bool = False,
     accumulate: int = 1,
     clip: float | None = None,
+    bare: bool = False,
 ) -> State:
     """Builds a stage's players around the generators.
 
@@ -151,12 +152,15 @@ def build_state(
         seed: decides the initial weights of critics and adapters.
         compile: compile generators and critics.
         accumulate, clip: as in a recipe.
+        bare: leave modules as they are, in full precision and out of step with other processes, to look at
+            their gradients rather than to train.
 
     Raises:
         UsageError: a loss or critic needs what is not there, or does not go with the others.
     """
     check_stage(stage)
     teacher = teacher if uses_teacher(stage) else None
+    set_up = _as_it_is if bare else fabric.setup_module
     members = []
     for index, network in enumerate(networks):
         network = network.to(fabric.device).to(memory_format=torch.channels_last).train()
@@ -171,16 +175,17 @@ def build_state(
         for name, loss in stage.losses.items():
             torch.manual_seed(_seed(seed, index, name))
             losses[name] = create_loss(name, loss.options, modules).to(fabric.device)
-            if _is_trained(losses[name]):
+            if _is_trained(losses[name]) and not bare:
                 # The strategy's own wrapping: the precision's would round the images that go in.
                 losses[name] = fabric.strategy.setup_module(losses[name])
-        generator = fabric.setup_module(_ready(fabric, network, compile))
+        generator = set_up(_ready(fabric, network, compile))
         critics: dict[str, list[CriticPlayer]] = {}
         for name, spec in stage.critics.items():
             critics[name] = []
             for copy in range(spec.copies):
                 torch.manual_seed(_seed(seed, index, name, copy))
-                critic = _build_critic(fabric, spec, previous.get((index, name, copy)), teacher, compile)
+                former = previous.get((index, name, copy))
+                critic = _build_critic(fabric, spec, former, teacher, compile, set_up)
                 critics[name].append(critic)
         members.append(Member(network, generator, average, losses, critics))
     groups = [
@@ -203,6 +208,10 @@ def _optimizer(fabric: Fabric, groups: list[dict[str, Any]]) -> Any:
     # which then cannot clip gradients.
     fused = fabric.device.type == "cpu"
     return fabric.setup_optimizers(torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=fused))
+
+
+def _as_it_is(module: nn.Module) -> nn.Module:
+    return module
 
 
 def _ready(fabric: Fabric, network: nn.Module, compile: bool) -> Any:
@@ -283,7 +292,12 @@ def _scheduled(term: Loss | Critic, progress: float) -> float:
 
 
 def _build_critic(
-    fabric: Fabric, spec: Critic, former: nn.Module | None, teacher: Teacher | None, compile: bool
+    fabric: Fabric,
+    spec: Critic,
+    former: nn.Module | None,
+    teacher: Teacher | None,
+    compile: bool,
+    set_up: Callable[[nn.Module], Any],
 ) -> CriticPlayer:
     imitated = None
     if spec.init == "previous" and former is not None:
@@ -297,7 +311,7 @@ def _build_critic(
             imitated = teacher.discriminator
     network = network.to(fabric.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
     judge = _ready(fabric, network, compile)
-    return CriticPlayer(spec, network, fabric.setup_module(judge), judge, imitated)
+    return CriticPlayer(spec, network, set_up(judge), judge, imitated)
 
 
 def copy_matching(network: nn.Module, source: nn.Module) -> bool:
