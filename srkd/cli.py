@@ -69,7 +69,7 @@ def call(name: str, words: Sequence[str]) -> None:
     """Parses the words of a command and calls its function.
 
     A recipe's keys are arguments that come before those of the command line; `--stages.a.b value` reaches
-    into the nested mapping of stages.
+    into a nested mapping.
     """
     import yaml
     from jsonargparse import ArgumentError, ArgumentParser
@@ -102,6 +102,8 @@ def call(name: str, words: Sequence[str]) -> None:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UsageError(f"--{'.'.join(path)}: '{text}' is not valid YAML") from error
+        if not isinstance(arguments.get(path[0], ""), dict):
+            raise UsageError(f"--{'.'.join(path)}: there is no mapping '{path[0]}'; see srkd {name} --help")
         for key in reversed(path):
             value = {key: value}
         arguments[path[0]] = merge(arguments.get(path[0]) or {}, value[path[0]], path[0])
@@ -122,12 +124,12 @@ def find(name: str) -> Callable:
 
 
 def _take_nested(words: Sequence[str]) -> tuple[list[str], list[tuple[list[str], str]]]:
-    """Takes `--stages.a.b value` and `--stages.a.b=value` out of the words."""
+    """Takes options with a dot, `--stages.a.b value` and `--stages.a.b=value`, out of the words."""
     rest, nested = [], []
     queue = list(words)
     while queue:
         word = queue.pop(0)
-        if not word.startswith("--stages."):
+        if not re.match(r"--\w+\.", word):
             rest.append(word)
             continue
         key, found, value = word.removeprefix("--").partition("=")

@@ -69,7 +69,7 @@ def test_every_public_name_is_there():
 
 def test_verbs_stay_functions_after_use(photos):
     srkd.evaluate("bicubic", str(photos), lpips="none")
-    assert all(callable(getattr(srkd, name)) for name in COMMANDS if name != "models")
+    assert all(callable(getattr(srkd, name)) for name in COMMANDS if name not in ("models", "runs"))
 
 
 @pytest.mark.parametrize("command", ["train", "distill", "finetune", "mutual"])
@@ -88,8 +88,47 @@ def test_print_config_shows_what_would_run(capsys, command):
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
 def test_shipped_recipes_resolve(capsys, recipe):
-    assert main(["distill", "--config", recipe, "--print_config", "--seed", "5"]) == 0
-    assert "seed: 5" in capsys.readouterr().out
+    verb = "train" if srkd.load_recipe(recipe)["strategy"] == "srgan" else "distill"
+    words = [
+        verb,
+        "--config",
+        recipe,
+        "--print_config",
+        "--seed",
+        "5",
+        "--model_options.residual_init",
+        "0.5",
+    ]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "seed: 5" in shown and "residual_init: 0.5" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_papers_runs_are_ready(capsys, monkeypatch, tmp_path, scale):
+    """Two steps of each stage of full size, with a file in the place of torchvision's VGG19 (random)."""
+    from torchvision.models import VGG19_Weights, vgg19
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / VGG19_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
+    file.parent.mkdir(parents=True)
+    torch.save(vgg19(weights=None).state_dict(), file)
+    words = [
+        "train",
+        "embedded",
+        "--config",
+        f"paper_x{scale}",
+        "--dry_run",
+        "--precision",
+        "32-true",
+        "--batch",
+        "2",
+    ]
+    words += ["--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "1,000,000" in shown and "200,000" in shown and not (tmp_path / "run").exists()
 
 
 def test_training_by_recipe_from_the_command_line(tmp_path, photos):

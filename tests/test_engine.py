@@ -55,7 +55,7 @@ def command(data, out, *words):
 def test_a_run_killed_twenty_times_ends_as_an_undisturbed_one(photos, tmp_path):
     """SIGKILL, and now and then SIGTERM, at random moments of real processes, in both stages."""
     srkd.prepare(str(photos), str(tmp_path / "data"))
-    words = ["--stages.pretrain.steps", 1600, "--stages.gan.steps", 60, "--save_every", 20]
+    words = ["--stages.pretrain.steps", 700, "--stages.gan.steps", 40, "--save_every", 20]
     words += ["--validate_every", 50, "--stages.gan.critics.hr.options.channels", 4]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run(command(tmp_path / "data", whole, *words), check=True, stdout=subprocess.DEVNULL)
@@ -490,7 +490,9 @@ def test_a_process_that_dies_ends_the_others(photos, tmp_path, victim):
         os.kill(child, signal.SIGKILL)
         raise AssertionError("the other process goes on")
     assert process.returncode != 0
-    assert "another process of this run died" in (tmp_path / "errors").read_text()
+    # Said by the other process, or, where that is busy elsewhere, by what watches over both.
+    said = (tmp_path / "errors").read_text()
+    assert "another process of this run died" in said or "terminated with code" in said
     assert list((tmp_path / "run").glob("checkpoints/*.pt"))
 
 

@@ -533,9 +533,17 @@ def _occupied(folder: Path, resume: bool) -> Iterator[None]:
     except OSError as error:
         raise SrkdError(f"cannot write into {folder}: {error.strerror}; choose another --out") from error
     with lock:
-        if begun and not list_checkpoints(folder):
-            raise UsageError(f"the run in {folder} left no checkpoint: it is finished, or never got to one")
-        yield
+        try:
+            if begun and not list_checkpoints(folder):
+                raise UsageError(
+                    f"the run in {folder} left no checkpoint: it is finished, or never got to one"
+                )
+            yield
+        finally:
+            # What was refused before its first step leaves no trace.
+            if [path.name for path in folder.iterdir()] == [LOCK]:
+                (folder / LOCK).unlink()
+                folder.rmdir()
 
 
 def _start(recipe: Recipe, index: int) -> nn.Module:
