@@ -31,7 +31,7 @@ from srkd.data import Crops, Pair, open_data
 from srkd.files import write_text
 from srkd.perceptual import load_trunk
 from srkd.strategies import STRATEGIES, Stage
-from srkd.training.fit import to_tensors
+from srkd.training.fit import to_tensor
 from srkd.training.state import build_state, hash_int, term_weights
 from srkd.training.step import train_step
 
@@ -57,14 +57,14 @@ def ours(stage: Stage, lr: torch.Tensor, hr: torch.Tensor, compile: bool = False
     """A function that takes one step, with all that a run does in it but its data, logs and checkpoints."""
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu", devices=1)
-    state = build_state(fabric, stage, [create_generator(MODEL)], {}, None, 0, compile=compile)
+    state = build_state(fabric, stage, [create_generator(MODEL)], {}, [], 0, compile=compile)
     step = 0
 
     def take() -> None:
         nonlocal step
         torch.manual_seed(hash_int(f"0/stage/{step}/0"))
         state.set_rates(step)
-        train_step(state, [(lr, hr)], term_weights(stage, step))
+        train_step(state, [(lr, hr, ())], term_weights(stage, step))
         step += 1
 
     return take
@@ -185,14 +185,14 @@ def main() -> None:
         stage = replace(stage, batch=arguments.batch)
         crops = Crops(pairs, stage.crop, stage.batch, 4, [0, 0])
         batch = crops(0)
-        lr, hr = to_tensors(fabric, batch.lr, batch.hr)
+        lr, hr = to_tensor(fabric, batch.lr), to_tensor(fabric, batch.hr)
         block = 2 if stage.critics else 10
         steps = {"ours": ours(stage, lr, hr), "bare": bare(stage, lr, hr)}
         seconds = take_turns(steps, arguments.turns, block)
         began = time.perf_counter()
         for step in range(100):
             drawn = crops(step)
-            to_tensors(fabric, drawn.lr, drawn.hr)
+            to_tensor(fabric, drawn.lr), to_tensor(fabric, drawn.hr)
         data = (time.perf_counter() - began) / 100
         middle = statistics.median(seconds["bare"])
         found = {

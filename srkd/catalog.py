@@ -10,19 +10,24 @@ from srkd.errors import UsageError
 from srkd.files import console
 
 
-def list_models(scale: int = 4) -> list[dict[str, Any]]:
-    """List the generators with their size and cost.
+def list_models(scale: int = 4, taps: str | None = None) -> list[dict[str, Any]]:
+    """List the generators with their size and cost, or one's taps.
 
     Args:
         scale: the super-resolution factor, 2, 3 or 4.
+        taps: a generator, by name or weights file, whose taps to list instead: the layers that feature
+            distillation may look at.
 
     Returns:
         For each name: `parameters`, `macs` (multiply-accumulates for a 1280x720 output) and
-        `receptive_field` (side, in LR pixels, of the input that one output pixel depends on).
+        `receptive_field` (side, in LR pixels, of the input that one output pixel depends on). For each tap:
+        `name`, `depth` (relative, in (0, 1]) and `channels`.
 
     Raises:
-        UsageError: an impossible scale.
+        UsageError: an impossible scale, or no such generator.
     """
+    if taps is not None:
+        return _list_taps(taps, scale)
     from srkd.models import GENERATORS, create_generator
     from srkd.models.cost import count_macs, count_parameters
 
@@ -43,6 +48,22 @@ def list_models(scale: int = 4) -> list[dict[str, Any]]:
         }
         rows.append(row)
         table.add_row(name, f"{row['parameters']:,}", f"{row['macs'] / 1e9:.1f} G", f"{side}x{side}")
+    console.print(table)
+    return rows
+
+
+def _list_taps(name: str, scale: int) -> list[dict[str, Any]]:
+    from srkd.losses.base import Taps
+    from srkd.models import GENERATORS, create_generator
+    from srkd.weights import load_generator
+
+    model = create_generator(name, scale) if name in GENERATORS else load_generator(name)
+    found = Taps(model, list(getattr(model, "taps", ())))
+    table = Table("tap", "relative depth", "channels", title=f"taps of {name}")
+    rows = []
+    for number, (tap, channels) in enumerate(zip(found.names, found.widths(), strict=True), 1):
+        rows.append({"name": tap, "depth": number / len(found.names), "channels": channels})
+        table.add_row(tap, f"{number / len(found.names):.3f}", str(channels))
     console.print(table)
     return rows
 

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from srkd import __version__
 from srkd.errors import SrkdError, UsageError
@@ -20,6 +20,8 @@ COMMANDS = {
     "distill": "srkd.training:distill",
     "finetune": "srkd.training:finetune",
     "mutual": "srkd.training:mutual",
+    "compare": "srkd.compare:compare",
+    "extend": "srkd.extend:extend",
     "prepare": "srkd.data.prepare:prepare",
     "runs": "srkd.training.logs:list_runs",
     "evaluate": "srkd.evaluation:evaluate",
@@ -145,6 +147,10 @@ def _spell_out(words: Sequence[str], parser: Any, positional: Sequence[str]) -> 
     """Makes every word `--snake_case=value`: from dashes, from a short form, from `--option value`, from a
     bare `--flag`, and from a positional word, whose name is the next of `positional`."""
     flags = {action.dest for action in parser._actions if getattr(action, "_typehint", None) is bool}
+    lists = {
+        action.dest for action in parser._actions if list[str] in get_args(getattr(action, "_typehint", None))
+    }
+    several: dict[str, list[str]] = {}
     names = iter(positional)
     result = []
     queue = list(words)
@@ -161,9 +167,16 @@ def _spell_out(words: Sequence[str], parser: Any, positional: Sequence[str]) -> 
                 value = queue.pop(0) if queue[:1] in (["true"], ["false"]) else "true"
             elif not found and queue and key != "help":
                 value = queue.pop(0)
-            result.append(f"--{key}={value}" if found or value else f"--{key}")
+            if key in lists and value and not value.startswith("["):
+                several.setdefault(key, []).append(value)
+            else:
+                result.append(f"--{key}={value}" if found or value else f"--{key}")
         else:
             result.append(word)
+    # An option that is given several times is a list.
+    result += [
+        f"--{key}={values[0] if len(values) == 1 else json.dumps(values)}" for key, values in several.items()
+    ]
     return result
 
 

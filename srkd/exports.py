@@ -15,12 +15,19 @@ OPSET = 18
 BOUND = 0.1 / 255
 
 
-def export(weights: str, *, format: Literal["onnx", "safetensors"] = "onnx", out: str | None = None) -> Path:
+def export(
+    weights: str,
+    *,
+    format: Literal["onnx", "safetensors"] = "onnx",
+    branch: int | None = None,
+    out: str | None = None,
+) -> Path:
     """Export a trained generator, and check that the result computes the same.
 
     Args:
         weights: a weights file of this package, or a shipped name.
         format: `onnx` (float32, dynamic batch, height and width) or `safetensors`.
+        branch: of a generator of several branches, the one to export alone, from 0; their mean when not given.
         out: the file to write; beside the weights, with the format's suffix, when not given.
 
     Returns:
@@ -41,6 +48,12 @@ def export(weights: str, *, format: Literal["onnx", "safetensors"] = "onnx", out
     model: Any = load_generator(source)
     if not hasattr(model, "config"):
         raise UsageError(f"{source} holds weights of another package; export takes those of srkd")
+    if branch is not None:
+        if not hasattr(model, "select_branch"):
+            raise UsageError(f"{source} has no branches to choose from")
+        info = model.info
+        model = model.select_branch(branch).eval()
+        model.info = info
     maximum, mean = (_onnx if format == "onnx" else _safetensors)(model, target)
     console.print(f"{target}: {format}, difference to torch at most {maximum:.2g}, {mean:.2g} on average")
     return target

@@ -156,6 +156,8 @@ STRATEGIES: dict[str, Strategy] = {
         }
     ),
     "finetune": Strategy({"finetune": _FINETUNE}),
+    # A student for a new domain that keeps the old one.
+    "extend": Strategy({"extend": Stage(steps=2000, losses={"l1": Loss(), "forgetting": Loss()})}),
     # The four transfers.
     "gan2g": Strategy(_transfer(), teacher="gan"),
     "g2g_al": Strategy(_transfer(), teacher="psnr"),

@@ -1,5 +1,6 @@
 """Teachers: anything that maps LR to SR, frozen."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -34,49 +35,76 @@ class Teacher(nn.Module):
             return self.generator(lr)
 
 
-def load_teacher(
-    weights: str | None, discriminator: str | None, kind: str, scale: int, needs_discriminator: bool
-) -> Teacher:
-    """Loads the teacher of a strategy.
+def name_teacher(path: Path) -> str:
+    """A teacher's name without its path: the file's stem and the hash of its bytes."""
+    return f"{path.stem}@{file_hash(path)}"
 
-    Args:
-        weights: a file or a shipped name; the shipped `srgan_teacher_<kind>` when not given.
-        discriminator: a file; when not given, the one named `<stem>_discriminator.safetensors` beside the
-            generator's, as training writes it.
-        kind: how the strategy's teacher was trained, `psnr` or `gan`.
-        scale: the student's.
-        needs_discriminator: whether to fail when there is none.
+
+def find_teachers(weights: Sequence[str], kind: str) -> list[Path]:
+    """The files of a strategy's teachers; the shipped `srgan_teacher_<kind>` when none is named.
 
     Raises:
-        UsageError: no such teacher, another scale, or no discriminator where one is needed.
+        UsageError: no such teacher, or the same one twice.
     """
-    if weights is None:
-        weights = f"srgan_teacher_{kind}"
-        if weights not in list_shipped():
+    if not weights:
+        weights = [f"srgan_teacher_{kind}"]
+        if weights[0] not in list_shipped():
             raise UsageError(
                 f"this strategy imitates a {kind.upper()}-trained teacher; give --teacher FILE "
                 "(srkd train makes one, or any file that spandrel loads)"
             )
-    path = find_weights(weights)
-    generator = load_generator(path)
-    if generator.scale != scale:
-        raise UsageError(
-            f"the teacher {path.name} is x{generator.scale}, the student x{scale}; they must agree"
-        )
-    objective = generator.info.get("objective", kind)  # type: ignore[union-attr]
-    if objective != kind:
-        console.print(
-            f"[yellow]note:[/] this strategy imitates a {kind.upper()}-trained teacher, and {path.name} says "
-            f"it is {str(objective).upper()}-trained"
-        )
-    critic = (
-        Path(discriminator) if discriminator else path.with_name(f"{path.stem}_discriminator.safetensors")
-    )
-    if not discriminator and not critic.is_file():
-        if needs_discriminator:
+    paths = [find_weights(name) for name in weights]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("a teacher is given twice")
+    return paths
+
+
+def load_teachers(
+    paths: Sequence[Path], discriminator: str | None, kind: str | None, scale: int, needs_discriminator: bool
+) -> list[Teacher]:
+    """Loads the teachers of a strategy.
+
+    Args:
+        paths: as from `find_teachers`.
+        discriminator: the first teacher's, a file; when not given, the one named
+            `<stem>_discriminator.safetensors` beside the generator's, as training writes it.
+        kind: how the strategy's teacher should have been trained, `psnr`, `gan` or either.
+        scale: the student's.
+        needs_discriminator: whether to fail when there is none.
+
+    Raises:
+        UsageError: another scale, or no discriminator where one is needed.
+    """
+    teachers = []
+    for number, path in enumerate(paths):
+        generator = load_generator(path)
+        if generator.scale != scale:
             raise UsageError(
-                f"this strategy needs the teacher's discriminator, and there is no {critic}; "
-                "give --teacher_discriminator FILE"
+                f"the teacher {path.name} is x{generator.scale}, the student x{scale}; they must agree"
             )
-        return Teacher(generator, name=f"{path.stem}@{file_hash(path)}")
-    return Teacher(generator, load_discriminator(critic), name=f"{path.stem}@{file_hash(path)}")
+        objective = generator.info.get("objective", kind)  # type: ignore[union-attr]
+        if kind is not None and objective != kind:
+            console.print(
+                f"[yellow]note:[/] this strategy imitates a {kind.upper()}-trained teacher, and {path.name} "
+                f"says it is {str(objective).upper()}-trained"
+            )
+        critic = None
+        if number == 0:
+            critic = _find_discriminator(path, discriminator, needs_discriminator)
+        loaded = load_discriminator(critic) if critic is not None else None
+        teachers.append(Teacher(generator, loaded, name_teacher(path)))
+    return teachers
+
+
+def _find_discriminator(path: Path, given: str | None, needed: bool) -> Path | None:
+    if given:
+        return Path(given)
+    beside = path.with_name(f"{path.stem}_discriminator.safetensors")
+    if beside.is_file():
+        return beside
+    if needed:
+        raise UsageError(
+            f"this strategy needs the teacher's discriminator, and there is no {beside}; "
+            "give --teacher_discriminator FILE"
+        )
+    return None

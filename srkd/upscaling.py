@@ -1,6 +1,6 @@
 """Upscaling images with a trained generator. Imports no torch until torch weights are opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from srkd.catalog import find_weights, list_shipped
 from srkd.errors import SrkdError, UsageError
 from srkd.files import console, track
 from srkd.images import SUFFIXES, list_images, read_image_alpha, write_image
+from srkd.onnx_models import FOREIGN_RADIUS, open_onnx
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -42,9 +43,16 @@ class Upscaler:
         """
         if self.run is None:
             return resample.upscale_bicubic(image, self.scale)
+        result = np.empty((image.shape[0] * self.scale, image.shape[1] * self.scale, 3), np.uint8)
+        for place, part in self.tiles(image, tile):
+            np.copyto(result[place], np.rint(part.clip(0, 1) * 255), casting="unsafe")
+        return result
+
+    def tiles(self, image: np.ndarray, tile: int = 0) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+        """Yields the parts of the enlarged image, float32 about [0, 1], each with its place."""
+        assert self.run is not None
         height, width = image.shape[:2]
         tile = tile or max(height, width)
-        result = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
         for top in range(0, height, tile):
             for left in range(0, width, tile):
                 bottom, right = min(top + tile, height), min(left + tile, width)
@@ -56,53 +64,30 @@ class Upscaler:
                 sr = self.run(batch)[0].transpose(1, 2, 0)
                 y, x = (top - y0) * self.scale, (left - x0) * self.scale
                 inner = sr[y : y + (bottom - top) * self.scale, x : x + (right - left) * self.scale]
-                target = result[
-                    top * self.scale : bottom * self.scale, left * self.scale : right * self.scale
-                ]
-                np.copyto(target, np.rint(inner.clip(0, 1) * 255), casting="unsafe")
-        return result
+                rows = slice(top * self.scale, bottom * self.scale)
+                yield (rows, slice(left * self.scale, right * self.scale)), inner
 
 
 def open_upscaler(weights: str | Path, device: Device = "auto", scale: int = 4) -> Upscaler:
     """Opens weights for inference.
 
     Args:
-        weights: `bicubic`; an ONNX file exported by this package, run by ONNX Runtime; any other weights
-            that `load_generator` takes, run by torch.
+        weights: `bicubic`; an ONNX file, run by ONNX Runtime; any other weights that `load_generator` takes,
+            run by torch.
         device: where torch runs; `auto` takes CUDA or MPS when there.
         scale: of bicubic, which has none of its own.
 
     Raises:
-        UsageError: no such file or name, or an ONNX file that does not say its scale.
+        UsageError: no such file or name, or an ONNX file that does not enlarge RGB images.
         SrkdError: the file is damaged.
     """
     if str(weights) == "bicubic":
         return Upscaler("bicubic", scale, 0, None)
     path = find_weights(weights)
-    return _open_onnx(path) if path.suffix == ".onnx" else _open_torch(path, device)
-
-
-def _open_onnx(path: Path) -> Upscaler:
-    import json
-
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(3)
-    try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors share no public base class
-        raise SrkdError(
-            f"{path} is not an ONNX model that ONNX Runtime can open: {_first_line(error)}"
-        ) from error
-    header = json.loads(session.get_modelmeta().custom_metadata_map.get("srkd", "{}"))
-    if "radius" not in header:
-        raise UsageError(f"{path} does not say its scale; export it with: srkd export WEIGHTS --format onnx")
-    name = session.get_inputs()[0].name
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {name: batch})[0])
-
-    return Upscaler(path.stem, header["config"]["scale"], header["radius"], run)
+    if path.suffix == ".onnx":
+        model = open_onnx(path)
+        return Upscaler(model.name, model.scale, model.radius, model.run)
+    return _open_torch(path, device)
 
 
 def _open_torch(path: Path, device: Device) -> Upscaler:
@@ -124,8 +109,7 @@ def _open_torch(path: Path, device: Device) -> Upscaler:
     def run(batch: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(batch).to(device)).float().cpu().numpy()
 
-    # Of foreign architectures the receptive field is not known; theirs are windows of 8 to 32 pixels.
-    return Upscaler(path.stem, model.scale, getattr(model, "radius", 32), run)
+    return Upscaler(path.stem, model.scale, getattr(model, "radius", FOREIGN_RADIUS), run)
 
 
 def upscale(

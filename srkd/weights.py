@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -14,6 +15,7 @@ from srkd.catalog import find_weights
 from srkd.errors import SrkdError, UsageError
 from srkd.files import replacing
 from srkd.models import create_discriminator, create_generator
+from srkd.onnx_models import open_onnx
 
 _CREATE = {"generator": create_generator, "discriminator": create_discriminator}
 
@@ -48,7 +50,7 @@ def load_generator(weights: str | Path) -> nn.Module:
     """Loads a generator from a file, or a shipped one by its name, in eval mode on the CPU.
 
     Project weights rebuild their own architecture. Other files (`.pth`, foreign `.safetensors`) go through
-    spandrel, whose unpickler refuses code.
+    spandrel, whose unpickler refuses code; ONNX files are run by ONNX Runtime on the CPU, without gradient.
 
     Returns:
         A module mapping LR `(N, 3, H, W)` in [0, 1] to SR, with attributes `scale` and, for project
@@ -59,6 +61,8 @@ def load_generator(weights: str | Path) -> nn.Module:
         SrkdError: the file is damaged or holds something other than weights.
     """
     path = find_weights(weights)
+    if path.suffix == ".onnx":
+        return _Onnx(path).eval()
     header = read_header(path) if path.suffix == ".safetensors" else {}
     module = _rebuild(path, header, "generator") if header else _load_foreign(path)
     return module.eval()
@@ -154,3 +158,21 @@ class _Foreign(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # Its call runs in inference mode; the copy is an ordinary tensor, which losses can use.
         return self._call(x).clone()
+
+
+class _Onnx(nn.Module):
+    """An ONNX file behind this package's interface."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        model = open_onnx(path)
+        self.scale, self.radius = model.scale, model.radius
+        self.info = {"kind": "generator", "architecture": "onnx", **model.info}
+        self.path, self._run = path, model.run
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = self._run(np.ascontiguousarray(x.detach().float().cpu().numpy()))
+        return torch.from_numpy(found).to(x)
+
+    def __deepcopy__(self, memo: dict) -> "_Onnx":
+        return _Onnx(self.path)

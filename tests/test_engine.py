@@ -236,7 +236,7 @@ def test_no_weight_changes_in_a_step_that_is_not_finite(where):
     with pytest.raises(
         NotFinite, match={"loss": "loss '", "gradient": "generators", "critic": "critics"}[where]
     ):
-        train_step(state, [(lr, hr)], term_weights(stage, 0))
+        train_step(state, [(lr, hr, ())], term_weights(stage, 0))
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
@@ -339,9 +339,9 @@ def test_a_batch_in_parts_gives_the_same_gradients():
     stage = replace(plain_critics(WHOLE), losses={"l1": Loss(), "output": Loss()})
     lr, hr = (torch.cat([image, image.flip(2)]) for image in batch())
     weights = term_weights(stage, 0)
-    whole = gradients(make_state(stage, teacher=make_teacher()), [(lr, hr)], weights)
+    whole = gradients(make_state(stage, teacher=make_teacher()), [(lr, hr, ())], weights)
     state = make_state(stage, teacher=make_teacher())
-    parts = gradients(state, list(zip(lr.chunk(4), hr.chunk(4), strict=True)), weights)
+    parts = gradients(state, [(*pair, ()) for pair in zip(lr.chunk(4), hr.chunk(4), strict=True)], weights)
     assert whole.keys() == parts.keys() == {"generators", "critics"}
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], rtol=2e-4, atol=1e-7)
@@ -349,11 +349,11 @@ def test_a_batch_in_parts_gives_the_same_gradients():
 
 def test_gradients_are_clipped():
     weights = term_weights(WHOLE, 0)
-    free = gradients(make_state(WHOLE, teacher=make_teacher()), [batch()], weights)
+    free = gradients(make_state(WHOLE, teacher=make_teacher()), [(*batch(), ())], weights)
     bound = 0.5 * min(float(g.norm()) for g in free.values())
     state = make_state(WHOLE, teacher=make_teacher())
     state.clip = bound
-    for name, gradient in gradients(state, [batch()], weights).items():
+    for name, gradient in gradients(state, [(*batch(), ())], weights).items():
         assert float(gradient.norm()) == pytest.approx(bound, rel=1e-3)
         torch.testing.assert_close(gradient / gradient.norm(), free[name] / free[name].norm())
 
@@ -366,16 +366,16 @@ def test_half_precision_scales_both_players_gradients_back(clip):
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[plugin])
     stage = plain_critics(WHOLE)
     weights = term_weights(stage, 0)
-    wanted = gradients(make_state(stage, teacher=make_teacher()), [batch()], weights)
+    wanted = gradients(make_state(stage, teacher=make_teacher()), [(*batch(), ())], weights)
     torch.manual_seed(0)
     network = srkd.create_generator("srgan", channels=6, blocks=2, tail="lr")
-    state = build_state(fabric, stage, [network], {}, make_teacher(), 0, clip=clip)
+    state = build_state(fabric, stage, [network], {}, [make_teacher()], 0, clip=clip)
     # Once only: the fused step would take the unscaling upon itself.
     for group in (g for o in state.optimizers.values() for g in o.param_groups):
         group["fused"] = None
     for optimizer in state.optimizers.values():
         optimizer.optimizer._step_supports_amp_scaling = False
-    found = gradients(state, [batch()], weights)
+    found = gradients(state, [(*batch(), ())], weights)
     assert scaler.get_scale() == 2.0**10  # grew after the critics' step and after the generators'
     for name in wanted:
         angle = torch.nn.functional.cosine_similarity(found[name], wanted[name], dim=0)
@@ -399,8 +399,8 @@ def test_compiled_networks_give_the_same_weights():
     for compile in (False, True):
         torch.manual_seed(0)
         network = srkd.create_generator("srgan", channels=4, blocks=1, tail="lr")
-        state = build_state(fabric, stage, [network], {}, None, 0, compile=compile)
-        train_step(state, [batch()], term_weights(stage, 0))
+        state = build_state(fabric, stage, [network], {}, [], 0, compile=compile)
+        train_step(state, [(*batch(), ())], term_weights(stage, 0))
         assert not any("_orig_mod" in key for key in network.state_dict())
         found.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
     torch.testing.assert_close(*found, atol=1e-5, rtol=1e-3)
@@ -422,12 +422,12 @@ networks = []
 for k in range(2):
     torch.manual_seed(k)
     networks.append(srkd.create_generator("srgan", channels=6, blocks=2, tail="lr", norm="bn"))
-state = build_state(fabric, stage, networks, {}, make_teacher(), 0)
+state = build_state(fabric, stage, networks, {}, [make_teacher()], 0)
 for step in range(4):
     torch.manual_seed(100 * step + fabric.global_rank)
     part = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 32, 32)
-    halves = list(zip(part[0].chunk(2), part[1].chunk(2)))
-    train_step(state, halves if step % 2 else [part], term_weights(stage, step))
+    halves = [(*pair, ()) for pair in zip(part[0].chunk(2), part[1].chunk(2))]
+    train_step(state, halves if step % 2 else [(*part, ())], term_weights(stage, step))
 modules = [m for x in state.members for m in (x.network, *x.losses.values(), x.average.module)]
 modules += [c.network for c in state.critics]
 flat = torch.cat([p.detach().flatten() for m in modules for p in m.parameters()])

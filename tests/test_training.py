@@ -108,7 +108,7 @@ def test_controls_have_no_teacher_terms():
     for strategy in (*TRANSFERS, "mutual"):
         stages = Recipe("x", strategy, "srgan_tiny", control=True).resolve()
         for name, stage in stages.items():
-            assert not any(LOSSES[loss].teacher for loss in stage.losses)
+            assert not any(LOSSES[loss].distills for loss in stage.losses)
             assert (
                 not any("teacher" in (c.real, c.init) for c in stage.critics.values())
                 and stage.mutual is None
@@ -136,7 +136,9 @@ def test_the_table_is_that_of_the_paper():
         transfer = strategy.stages["transfer"]
         assert strategy.teacher == teacher and set(transfer.losses) == {"perceptual", "output"}
         assert {k: (c.real, c.init) for k, c in transfer.critics.items()} == critics
-        assert strategy.stages["finetune"] == finetune and not any(LOSSES[k].teacher for k in finetune.losses)
+        assert strategy.stages["finetune"] == finetune and not any(
+            LOSSES[k].distills for k in finetune.losses
+        )
 
 
 # What reaches whom, a step at a time.
@@ -147,8 +149,11 @@ def make_state(stage, networks=1, teacher=None, seed=0):
     generators = []
     for index in range(networks):
         torch.manual_seed(index)
-        generators.append(create_generator("srgan", channels=6, blocks=2, tail="lr"))
-    return build_state(fabric, stage, generators, {}, teacher, seed)
+        if "ensemble" in stage.losses:
+            generators.append(create_generator("branched", channels=6, blocks=2, branches=2, branch_blocks=1))
+        else:
+            generators.append(create_generator("srgan", channels=6, blocks=2, tail="lr"))
+    return build_state(fabric, stage, generators, {}, [teacher] if teacher else [], seed)
 
 
 def make_teacher(width=4):
@@ -166,7 +171,7 @@ def after(stage, teacher=None, networks=1, steps=3):
     """Weights of every player after a few steps."""
     state = make_state(stage, networks, teacher)
     for step in range(steps):
-        train_step(state, [batch()], term_weights(stage, step))
+        train_step(state, [(*batch(), ())], term_weights(stage, step))
     players = [member.network for member in state.members] + [critic.network for critic in state.critics]
     return [torch.cat([p.detach().flatten() for p in player.parameters()]) for player in players]
 
@@ -200,7 +205,7 @@ def test_critics_learn_and_their_images_matter():
     teacher = make_teacher()
     state = make_state(EVERYTHING, teacher=teacher)
     before = [c.network.features[0][0].weight.detach().clone() for c in state.critics]
-    train_step(state, [batch()], term_weights(EVERYTHING, 0))
+    train_step(state, [(*batch(), ())], term_weights(EVERYTHING, 0))
     assert all(
         not torch.equal(c.network.features[0][0].weight, w)
         for c, w in zip(state.critics, before, strict=True)
@@ -229,7 +234,9 @@ def test_imitation_brings_the_logits_together():
         steps=100, rate=1e-2, critics={"hr": critic(init="teacher", imitate=100.0)}, losses={"l1": Loss()}
     )
     state = make_state(stage, teacher=make_teacher(6))
-    values = [train_step(state, [batch()], term_weights(stage, step))["imitation_hr"] for step in range(60)]
+    values = [
+        train_step(state, [(*batch(), ())], term_weights(stage, step))["imitation_hr"] for step in range(60)
+    ]
     assert values[-1] < 0.5 * values[0]
 
 

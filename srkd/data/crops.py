@@ -11,10 +11,12 @@ from srkd.errors import UsageError
 
 
 class Batch(NamedTuple):
-    """Aligned crops, uint8: `lr` `(N, h, w, 3)` and `hr` `(N, scale*h, scale*w, 3)`."""
+    """Aligned crops: `lr` `(N, h, w, 3)` and `hr` `(N, scale*h, scale*w, 3)` uint8, and the teachers' stored
+    outputs in the same places, uint8 or float16."""
 
     lr: np.ndarray
     hr: np.ndarray
+    targets: tuple[np.ndarray, ...] = ()
 
 
 class Crops:
@@ -30,6 +32,8 @@ class Crops:
         batch: crops in a batch.
         scale: the super-resolution factor.
         seed: any integers; stages use their own so that they do not repeat one another's batches.
+        replay: images of another domain, which give half of the crops.
+        targets: cut the teachers' stored outputs too.
         rows: which rows of each batch to make, all when not given.
         check: called before each batch is read.
     """
@@ -42,37 +46,46 @@ class Crops:
         scale: int,
         seed: Sequence[int],
         rows: range | None = None,
+        replay: Sequence[Pair] = (),
+        targets: bool = False,
         check: Callable[[], None] = lambda: None,
     ):
         if crop % scale or crop < scale:
             raise UsageError(f"a crop of {crop} is not a multiple of the scale {scale}")
-        for pair in pairs:
+        for pair in (*pairs, *replay):
             if min(pair.hr.shape[:2]) < crop:
                 size = f"{pair.hr.shape[1]}x{pair.hr.shape[0]}"
                 raise UsageError(f"{pair.name} is {size}, smaller than a crop of {crop}; lower --crop")
         self.pairs, self.crop, self.scale, self.seed = pairs, crop, scale, list(seed)
         self.rows = range(batch) if rows is None else rows
-        self.check = check
+        self.replay, self.check = replay, check
+        self.kinds = [np.uint8, *(stored.dtype for stored in pairs[0].targets if targets)]
 
     def __call__(self, step: int) -> Batch:
         """The crops of a step."""
         self.check()
         small = self.crop // self.scale
         count = len(self.rows)
-        batch = Batch(
-            np.empty((count, small, small, 3), np.uint8), np.empty((count, self.crop, self.crop, 3), np.uint8)
-        )
+        lr = np.empty((count, small, small, 3), np.uint8)
+        large = [np.empty((count, self.crop, self.crop, 3), kind) for kind in self.kinds]
         for row, number in enumerate(self.rows):
             rng = np.random.default_rng([*self.seed, step, number])
-            pair = self.pairs[int(rng.integers(len(self.pairs)))]
+            pair = self._draw(rng)
             y, x = (int(rng.integers(side - small + 1)) for side in pair.lr.shape[:2])
             vertical, horizontal, transpose = rng.integers(2, size=3)
-            for target, source, factor in ((batch.lr, pair.lr, 1), (batch.hr, pair.hr, self.scale)):
+            for target, source in zip((lr, *large), (pair.lr, pair.hr, *pair.targets), strict=False):
+                factor = target.shape[1] // small
                 side = small * factor
                 cut = source[y * factor : y * factor + side, x * factor : x * factor + side]
                 cut = cut[:: 1 - 2 * vertical, :: 1 - 2 * horizontal]
                 target[row] = cut.swapaxes(0, 1) if transpose else cut
-        return batch
+        return Batch(lr, large[0], tuple(large[1:]))
+
+    def _draw(self, rng: np.random.Generator) -> Pair:
+        pairs = self.pairs
+        if self.replay and rng.random() < 0.5:
+            pairs = self.replay
+        return pairs[int(rng.integers(len(pairs)))]
 
     def stream(self, first: int, last: int) -> Iterator[Batch]:
         """The batches of the steps from `first` to before `last`, each made while the one before is used."""

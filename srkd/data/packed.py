@@ -5,6 +5,7 @@ A folder of
     manifest.json       scale, resampler, and each image's name, SHA-256, size and use
     hr.u8, lr.u8        the images' pixels, (H, W, 3) uint8, one after another in the manifest's order
     validation.sha256   the images set aside for validation, as `sha256sum` writes them
+    teacher-*.u8, .f16  a teacher's outputs, named by the hash of its weights, as large as HR
 
 The manifest is written last, so a folder that has one is whole. Until then a journal says how far the
 pixel files are.
@@ -26,6 +27,7 @@ MANIFEST = "manifest.json"
 VALIDATION = "validation.sha256"
 JOURNAL = "journal.jsonl"
 HR, LR = "hr.u8", "lr.u8"
+PRECISIONS = {"uint8": "u8", "float16": "f16"}
 # Work that a killed process loses at most: this much, or this long.
 _COMMIT_BYTES, _COMMIT_SECONDS = 64 * 2**20, 2.0
 
@@ -53,8 +55,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise SrkdError(f"{path} is damaged; remove {folder} and run srkd prepare again") from error
 
 
-def open_packed(folder: Path, scale: int) -> tuple[list[Pair], list[Pair]]:
+def teacher_file(digest: str, precision: str) -> str:
+    """The name of the file that holds a teacher's outputs."""
+    return f"teacher-{digest}.{PRECISIONS[precision]}"
+
+
+def stored_teachers(folder: Path) -> dict[str, str]:
+    """The teachers whose outputs a packed data set holds: hash to file name."""
+    found = read_manifest(folder).get("teachers", {})
+    return {digest: teacher_file(digest, entry["precision"]) for digest, entry in found.items()}
+
+
+def open_packed(folder: Path, scale: int, teachers: Sequence[str] = ()) -> tuple[list[Pair], list[Pair]]:
     """Maps a packed data set: its training and its validation images.
+
+    Args:
+        folder: the data set's.
+        scale: the super-resolution factor.
+        teachers: hashes of the teachers whose stored outputs to map too.
 
     Raises:
         UsageError: it is not finished, or of another scale.
@@ -66,26 +84,31 @@ def open_packed(folder: Path, scale: int) -> tuple[list[Pair], list[Pair]]:
     images = manifest["images"]
     large = map_images(folder / HR, images, scale)
     small = map_images(folder / LR, images, 1)
+    files = stored_teachers(folder)
+    columns = [map_images(folder / files[digest], images, scale) for digest in teachers]
+    targets = list(zip(*columns, strict=True)) if columns else [()] * len(images)
     train, val = [], []
-    for entry, hr, lr in zip(images, large, small, strict=True):
-        (val if entry["validation"] else train).append(Pair(entry["name"], lr, hr, entry["sha256"]))
+    for entry, hr, lr, stored in zip(images, large, small, targets, strict=True):
+        pair = Pair(entry["name"], lr, hr, entry["sha256"], stored)
+        (val if entry["validation"] else train).append(pair)
     return train, val
 
 
 def map_images(path: Path, images: Sequence[Mapping[str, Any]], scale: int) -> list[np.ndarray]:
-    """Maps a file of uint8 images, each `scale` times as large as its entry says.
+    """Maps a file of images, uint8 or float16 by its suffix, each `scale` times as large as its entry says.
 
     Raises:
         SrkdError: the file is missing or has not the size that the entries come to.
     """
     shapes = [(entry["height"] * scale, entry["width"] * scale, 3) for entry in images]
+    kind = np.dtype(np.float16 if path.suffix == ".f16" else np.uint8)
     ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
-    size = path.stat().st_size if path.is_file() else None
-    if size != ends[-1]:
-        was = "is missing" if size is None else f"has {size} bytes, not the {ends[-1]} of its manifest"
+    size, wanted = path.stat().st_size if path.is_file() else None, int(ends[-1]) * kind.itemsize
+    if size != wanted:
+        was = "is missing" if size is None else f"has {size} bytes, not the {wanted} of its manifest"
         raise SrkdError(f"{path} {was}; remove {path.parent} and run srkd prepare again")
     # A plain view: slices of numpy's own memmap class cost more than the copy of a crop.
-    flat = np.asarray(np.memmap(path, np.uint8, mode="r"))
+    flat = np.asarray(np.memmap(path, kind, mode="r"))
     return [flat[a:b].reshape(shape) for a, b, shape in zip(ends, ends[1:], shapes, strict=False)]
 
 
@@ -98,14 +121,17 @@ class Appender:
         folder: where the files lie.
         names: the files.
         request: what is being made; a journal of anything else is refused.
+        journal: its file's name.
 
     Raises:
         UsageError: the journal there belongs to another request.
         SrkdError: a file is shorter than its journal says, or cannot be written.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], request: Mapping[str, Any]):
-        self.journal = folder / JOURNAL
+    def __init__(
+        self, folder: Path, names: Sequence[str], request: Mapping[str, Any], journal: str = JOURNAL
+    ):
+        self.journal = folder / journal
         self.entries = self._read_journal(dict(request))
         self.files: dict[str, BinaryIO] = {}
         for name in names:

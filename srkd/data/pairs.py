@@ -41,12 +41,14 @@ class Pair:
     Args:
         name: the HR file's name.
         sha256: of the HR file's bytes, in hex digits; empty where nobody asked.
+        targets: stored outputs of teachers, as large as `hr`, uint8, or float16 with 1 for white.
     """
 
     name: str
     lr: np.ndarray
     hr: np.ndarray
     sha256: str = ""
+    targets: tuple[np.ndarray, ...] = ()
 
 
 Source = tuple[Path, Path | None]  # an HR file, and its LR file where there is one

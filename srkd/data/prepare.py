@@ -3,11 +3,23 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 from filelock import FileLock, Timeout
 
-from srkd.data.packed import HR, JOURNAL, LR, MANIFEST, VALIDATION, Appender, is_packed, read_manifest
+from srkd.data.packed import (
+    HR,
+    JOURNAL,
+    LR,
+    MANIFEST,
+    VALIDATION,
+    Appender,
+    is_packed,
+    map_images,
+    read_manifest,
+    teacher_file,
+)
 from srkd.data.pairs import Source, find_pairs, iter_pairs
 from srkd.data.sets import choose_validation, read_hash_list
 from srkd.errors import SrkdError, UsageError
@@ -21,6 +33,9 @@ def prepare(
     scale: int = 4,
     lr: str | None = None,
     val: str | None = None,
+    teacher: list[str] | str | None = None,
+    teacher_precision: Literal["uint8", "float16"] = "uint8",
+    tile: int = 0,
     skip_bad: bool = False,
 ) -> dict[str, Any]:
     """Pack photographs into a data set that training maps into memory.
@@ -35,6 +50,10 @@ def prepare(
         lr: folder of LR images, when it does not lie inside `data`.
         val: the images to set aside for validation, a list as `sha256sum` writes it; every 40th when not
             given.
+        teacher: weights whose outputs to add, in the forms of training; may be given several times. A set
+            that is packed already is extended.
+        teacher_precision: of the stored outputs: `uint8`, clipped and rounded, or `float16`, neither.
+        tile: side in LR pixels of the tiles that a teacher works on; whole images when 0.
         skip_bad: leave out images that cannot be read, and say so, instead of stopping.
 
     Returns:
@@ -61,7 +80,10 @@ def prepare(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):
-            return _prepare(folder, files, request, skip_bad)
+            manifest = _prepare(folder, files, request, skip_bad)
+            for name in [teacher] if isinstance(teacher, str) else teacher or []:
+                manifest = _add_teacher(folder, manifest, name, teacher_precision, tile)
+            return manifest
     except Timeout:
         raise UsageError(f"another process is packing into {folder}") from None
     except OSError as error:
@@ -76,7 +98,8 @@ def _prepare(
 ) -> dict[str, Any]:
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
-        differing = [key for key in request if manifest.get(key) != request[key]]
+        wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
+        differing = [key for key in wanted if manifest.get(key) != wanted[key]]
         if differing:
             raise UsageError(
                 f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
@@ -128,3 +151,86 @@ def _prepare(
         + (f"; {len(left_out)} left out, see {MANIFEST}" if left_out else "")
     )
     return manifest
+
+
+def _add_teacher(
+    folder: Path, manifest: dict[str, Any], weights: str, precision: Literal["uint8", "float16"], tile: int
+) -> dict[str, Any]:
+    """Adds a teacher's outputs on every image; says how far storage and tiles take them from the exact ones."""
+    from srkd.catalog import find_weights
+    from srkd.upscaling import open_upscaler
+    from srkd.weights import file_hash
+
+    path = find_weights(weights)
+    digest, scale, images = file_hash(path), manifest["scale"], manifest["images"]
+    known = manifest.get("teachers", {}).get(digest)
+    if known is not None:
+        if known["precision"] != precision:
+            raise UsageError(
+                f"{folder} holds the outputs of {path.stem} as {known['precision']}; give another folder for "
+                f"{precision}"
+            )
+        console.print(f"{folder} holds the outputs of {path.stem} already")
+        return manifest
+    model = open_upscaler(path)
+    if model.scale != scale:
+        raise UsageError(f"the teacher {path.name} is x{model.scale}, and {folder} is packed for x{scale}")
+    request = {"teacher": digest, "precision": precision, "tile": tile}
+    name, journal = teacher_file(digest, precision), f"journal-{digest}.jsonl"
+    small = map_images(folder / LR, images, 1)
+    appender = Appender(folder, [name], request, journal)
+    begun = len(appender.entries)
+    if begun:
+        console.print(f"{path.stem}: going on after {begun} of {len(images)} images")
+    todo = list(zip(images, small, strict=True))[begun:]
+    try:
+        for entry, lr in track(todo, f"{path.stem} on {len(todo)} images", len(todo)):
+            exact = np.empty((lr.shape[0] * scale, lr.shape[1] * scale, 3), np.float32)
+            for place, part in model.tiles(lr, tile):
+                exact[place] = part
+            stored = _store(exact, precision)
+            gap = np.abs(stored.astype(np.float32) / (255 if precision == "uint8" else 1) - exact)
+            appender.append(
+                {"name": entry["name"], "largest": float(gap.max()), "mean": float(gap.mean())},
+                {name: stored},
+            )
+    finally:
+        appender.commit()
+        appender.close()
+    entries = appender.entries
+    facts: dict[str, Any] = {
+        "name": path.stem,
+        "precision": precision,
+        "tile": tile,
+        # In image units of [0, 1]; clipping to 0..1 is part of the storage in 8 bit.
+        "storage": {
+            "largest": max(entry["largest"] for entry in entries),
+            "mean": float(np.mean([entry["mean"] for entry in entries])),
+        },
+    }
+    if tile:
+        facts["tiling"] = _tiling(model, small[0], tile)
+    manifest = {**manifest, "teachers": {**manifest.get("teachers", {}), digest: facts}}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    (folder / journal).unlink()
+    said = f"stored as {precision}, off by {facts['storage']['mean']:.2g} on average"
+    if tile:
+        said += f", tiles by at most {facts['tiling']['largest']:.2g} (first image)"
+    console.print(f"added the outputs of {path.stem} -> {folder / name} ({said})")
+    return manifest
+
+
+def _store(image: np.ndarray, precision: str) -> np.ndarray:
+    if precision == "float16":
+        return image.astype(np.float16)
+    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _tiling(model: Any, lr: np.ndarray, tile: int) -> dict[str, float]:
+    """How far tiles take a teacher's output from that on the whole image."""
+    whole = np.concatenate([part.ravel() for _, part in model.tiles(lr, 0)]).reshape(
+        lr.shape[0] * model.scale, lr.shape[1] * model.scale, 3
+    )
+    gaps = [np.abs(whole[place] - part).ravel() for place, part in model.tiles(lr, tile)]
+    every = np.concatenate(gaps)
+    return {"largest": float(every.max()), "mean": float(every.mean())}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from srkd.data.packed import HR, LR, MANIFEST, is_packed, open_packed
+from srkd.data.packed import HR, LR, is_packed, open_packed, stored_teachers
 from srkd.data.pairs import Pair, find_pairs, iter_pairs
 from srkd.errors import SrkdError, UsageError
 from srkd.files import console, track
@@ -47,7 +47,12 @@ class DataSet:
 
 
 def open_data(
-    data: str, scale: int, val: str | None = None, smallest: int = 1, skip_bad: bool = False
+    data: str,
+    scale: int,
+    val: str | None = None,
+    smallest: int = 1,
+    skip_bad: bool = False,
+    teachers: Sequence[str] = (),
 ) -> DataSet:
     """Opens a data set: a packed one is mapped, loose images are read into memory.
 
@@ -58,6 +63,7 @@ def open_data(
             set aside, or every 40th image, when not given.
         smallest: the least side of the HR images for training.
         skip_bad: leave out images that cannot be read or are too small, saying so, instead of failing.
+        teachers: hashes of teachers whose stored outputs to take from a packed data set that has them all.
 
     Raises:
         SrkdError, UsageError: data that is missing, damaged or does not fit.
@@ -66,8 +72,12 @@ def open_data(
     watched: dict[Path, tuple[int, ...]] = {}
     if is_packed(data):
         folder = Path(data)
-        watched = {folder / name: _stat(folder / name) for name in (MANIFEST, HR, LR)}
-        train, held = open_packed(folder, scale)
+        files = stored_teachers(folder)
+        if any(digest not in files for digest in teachers):
+            teachers = ()
+        names = (HR, LR, *(files[digest] for digest in teachers))
+        watched = {folder / name: _stat(folder / name) for name in names}
+        train, held = open_packed(folder, scale, teachers)
         everything = train + held
         if val is None:
             everything = train

@@ -1,8 +1,7 @@
-"""The generator's losses: a class each, a line each in LOSSES.
+"""The generator's losses: a class each in a file of its own, a line each in LOSSES.
 
-A loss maps a View of one generator's batch to a scalar. What it looks at besides is in its class
-attributes: `teacher` (it needs the teacher's images or more; the no-distillation control drops it) and
-`needs`, the modules its constructor is given by name (`student`, `teacher`, `discriminator`).
+A loss maps a View of one generator's batch to a scalar; srkd.losses.base.GeneratorLoss says what else it may
+need.
 """
 
 from collections.abc import Mapping
@@ -11,43 +10,67 @@ from typing import Any
 from torch import nn
 
 from srkd.errors import UsageError, choose
-from srkd.losses.base import View
-from srkd.losses.distill import DiscriminatorFeatures, Hint, Output
+from srkd.losses.affinity import Affinity
+from srkd.losses.attention import Attention
+from srkd.losses.base import GeneratorLoss, View
+from srkd.losses.concept import Concept
+from srkd.losses.contrastive import Contrastive
+from srkd.losses.correlation import Correlation
+from srkd.losses.discriminator import DiscriminatorFeatures
+from srkd.losses.ensemble import Ensemble
+from srkd.losses.exits import SelfDistillation
+from srkd.losses.forgetting import Forgetting
+from srkd.losses.hint import Hint
+from srkd.losses.output import Output
 from srkd.losses.perceptual import Perceptual
 from srkd.losses.pixel import L1, MSE, Charbonnier
+from srkd.losses.zoom import Zoom
 
 __all__ = ["LOSSES", "View", "create_loss"]
 
-LOSSES: dict[str, type[nn.Module]] = {
+LOSSES: dict[str, type[GeneratorLoss]] = {
+    # Against HR.
     "l1": L1,
     "mse": MSE,
     "charbonnier": Charbonnier,
     "perceptual": Perceptual,
+    # Distillation.
     "output": Output,
     "hint": Hint,
+    "attention": Attention,
+    "affinity": Affinity,
+    "correlation": Correlation,
+    "contrastive": Contrastive,
+    "zoom": Zoom,
+    "self": SelfDistillation,
+    "concept": Concept,
+    "ensemble": Ensemble,
     "discriminator": DiscriminatorFeatures,
+    "forgetting": Forgetting,
 }
 
 
-def create_loss(name: str, options: Mapping[str, Any], modules: Mapping[str, nn.Module | None]) -> nn.Module:
+def create_loss(
+    name: str, options: Mapping[str, Any], modules: Mapping[str, nn.Module | None]
+) -> GeneratorLoss:
     """Builds a loss.
 
     Args:
         name: a key of LOSSES.
         options: arguments of its class.
-        modules: `student`, `teacher` and `discriminator` (the teacher's), None where there is none.
+        modules: `student`, `teacher` and `discriminator` (the first teacher's), None where there is none.
 
     Raises:
         UsageError: an unknown name or option, or a module it needs is missing.
     """
     kind = LOSSES[choose("loss", name, LOSSES)]
-    wanted = ["teacher"] * kind.teacher + list(kind.needs)  # type: ignore[attr-defined]
+    wanted = [module for module in kind.needs if module != "targets"]
     for module in wanted:
         if modules.get(module) is None:
             option = "teacher_discriminator" if module == "discriminator" else "teacher"
             raise UsageError(f"the loss '{name}' needs a {option.replace('_', ' ')}; give --{option}")
     try:
-        return kind(**{module: modules[module] for module in kind.needs}, **options)  # type: ignore[attr-defined]
+        return kind(**{module: modules[module] for module in wanted}, **options)
     except TypeError as error:
         raise UsageError(
             f"loss '{name}': {str(error).replace(f'{kind.__name__}.__init__() ', '')}"

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from srkd.errors import UsageError
@@ -16,20 +17,35 @@ class View(NamedTuple):
         lr: the input.
         hr: the ground truth.
         sr: the generator's output.
-        target: the teacher's output, without gradient; None where no teacher runs.
+        targets: the teachers' outputs, without gradient; empty where no teacher runs.
     """
 
     lr: Tensor
     hr: Tensor
     sr: Tensor
-    target: Tensor | None = None
+    targets: tuple[Tensor, ...] = ()
+
+    @property
+    def target(self) -> Tensor:
+        """The teacher's output; of several teachers, their mean."""
+        return self.targets[0] if len(self.targets) == 1 else torch.stack(self.targets).mean(0)
 
 
 class GeneratorLoss(nn.Module):
-    """A scalar loss of a View. Subclasses say in `needs` which modules their constructor takes."""
+    """A scalar loss of a View.
 
-    teacher: ClassVar[bool] = False
+    Class attributes say what a loss is and needs:
+
+    - `distills`: it is distillation, which the control does without.
+    - `needs`: `targets`, the teachers' images; and the modules that its constructor takes by these names:
+      `student`; `teacher`, the first one's generator, to look inside or to run on other images;
+      `discriminator`, the first teacher's.
+    - `saved`: it holds weights of its own that a checkpoint must keep although they are not trained.
+    """
+
+    distills: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
+    saved: ClassVar[bool] = False
 
     def forward(self, view: View) -> Tensor:
         raise NotImplementedError
@@ -40,18 +56,21 @@ class Taps:
 
     Args:
         module: a model with `taps`, the names of its layers in order.
-        depths: relative depths in (0, 1], so that networks of different lengths meet at equal depth.
+        places: which: names, or relative depths in (0, 1], so that networks of different lengths meet at
+            equal depth.
+        names: what to choose from; the module's `taps` when not given.
     """
 
-    def __init__(self, module: nn.Module, depths: Sequence[float]):
-        names = getattr(module, "taps", None)
+    def __init__(self, module: nn.Module, places: Sequence[float | str], names: Sequence[str] | None = None):
+        names = names or getattr(module, "taps", None)
         if not names:
             raise UsageError(
                 "feature distillation needs a teacher and a student of this package's architectures"
             )
-        if not depths or not all(0 < depth <= 1 for depth in depths):
-            raise UsageError(f"depths must lie in (0, 1], not {list(depths)}")
-        self.names = [names[max(round(depth * len(names)), 1) - 1] for depth in depths]
+        self.names = [_find(names, place) for place in places]
+        if not self.names:
+            raise UsageError("feature distillation needs at least one tap")
+        self.module = weakref.ref(module)
         self.features: dict[str, Tensor] = {}
         hooks = [
             module.get_submodule(name).register_forward_hook(_keeper(self.features, name))
@@ -62,6 +81,26 @@ class Taps:
 
     def __call__(self) -> list[Tensor]:
         return [self.features[name] for name in self.names]
+
+    def widths(self) -> list[int]:
+        """The channels at each place, from a forward pass of a few pixels."""
+        module = self.module()
+        assert module is not None
+        mode = module.training
+        with torch.no_grad():
+            module.eval()(torch.zeros(1, 3, 32, 32).to(next(module.parameters())))
+        module.train(mode)
+        return [feature.shape[1] for feature in self()]
+
+
+def _find(names: Sequence[str], place: float | str) -> str:
+    if isinstance(place, str):
+        if place not in names:
+            raise UsageError(f"there is no tap '{place}'; choose from: {', '.join(names)}")
+        return place
+    if not 0 < place <= 1:
+        raise UsageError(f"depths must lie in (0, 1], not {place}")
+    return names[max(round(place * len(names)), 1) - 1]
 
 
 def _keeper(features: dict[str, Tensor], name: str) -> Callable[..., None]:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from srkd.errors import UsageError, choose
+from srkd.models.branched import BranchedGenerator
 from srkd.models.compact import Compact
 from srkd.models.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
 from srkd.models.srgan import SRGANGenerator
@@ -23,6 +24,8 @@ GENERATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
         SRGANGenerator,
         {"channels": 16, "blocks": 4, "tail": "lr", "skip": "bilinear", "residual_init": 0.1},
     ),
+    "branched": (BranchedGenerator, {}),
+    "srgan_branched": (BranchedGenerator, {"channels": 32, "blocks": 6, "branches": 3, "branch_blocks": 2}),
     "compact": (Compact, {}),
     "compact_s": (Compact, {"channels": 32, "convs": 8}),
     "compact_m": (Compact, {"channels": 64, "convs": 16}),

@@ -26,7 +26,7 @@ class Run:
 def train(
     data: str,
     *,
-    strategy: Literal["srgan", "pretrain"] = "srgan",
+    strategy: Literal["srgan", "pretrain", "extend"] = "srgan",
     model: str = "srgan_teacher",
     out: str = "runs/train",
     resume: bool = False,
@@ -40,7 +40,7 @@ def train(
     Args:
         data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
             `embedded`.
-        strategy: `srgan` for both stages, `pretrain` for the PSNR stage alone.
+        strategy: `srgan` for both stages, `pretrain` for the PSNR stage alone; `extend` as in srkd extend.
         model: the generator to train, a name that `srkd models` lists.
         out: folder for weights, checkpoints and logs.
         resume: go on from the last checkpoint in `out`; begin where there is none.
@@ -56,7 +56,7 @@ def distill(
     data: str,
     *,
     strategy: Literal["gan2g", "g2g_al", "gan2g_al", "gan2gan"] = "g2g_al",
-    teacher: str | None = None,
+    teacher: list[str] | str | None = None,
     model: str | None = None,
     out: str = "runs/distill",
     resume: bool = False,
@@ -71,7 +71,8 @@ def distill(
         data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
             `embedded`.
         strategy: which of the four transfers.
-        teacher: weights of the teacher: a file of this package, one that spandrel loads, or a shipped name.
+        teacher: weights of the teacher: a file of this package, one that spandrel loads, ONNX, or a shipped
+            name; may be given several times. Its images come from a packed data set that holds them.
         model: the generator to train, a name that `srkd models` lists; that of `start`, or
             `srgan_student_lite`, when not given.
         out: folder for weights, checkpoints and logs.
@@ -148,8 +149,6 @@ def mutual(
         dry_run: take two steps of each stage, and print speed, memory and estimated time; write nothing.
         print_config: print the resolved recipe and do nothing.
     """
-    if members * critics < 2:
-        raise UsageError("a cohort needs two discriminators: raise --members or --critics")
     recipe = Recipe(
         data=data, strategy=strategy, members=members, critics=critics, model=model, out=out, **options
     )

@@ -8,16 +8,19 @@ from srkd.training.state import State
 from srkd.training.step import critic_terms, detached, generator_terms, look
 
 
-def check_gradients(state: State, lr: Tensor, hr: Tensor) -> None:
+def check_gradients(state: State, lr: Tensor, hr: Tensor, targets: tuple[Tensor, ...] = ()) -> None:
     """Checks that each term alone, unweighted, gives its player a finite, non-zero gradient.
 
-    Schedules and warm-ups play no part, since terms are taken before their weights. Running statistics
-    change; check a state that is not trained on.
+    Schedules and warm-ups play no part, since terms are taken before their weights. The generators are
+    moved a little first: a term that holds a student to its own start is zero there by construction. Check
+    a state that is not trained on.
 
     Raises:
         UsageError: naming the first term that does not.
     """
-    views = look(state, lr, hr)
+    for member in state.members:
+        _stir(member.network)
+    views = look(state, lr, hr, targets)
     for index, (member, view) in enumerate(zip(state.members, views, strict=True)):
         for name, value in generator_terms(member, view).items():
             _check(value, member.network, name, "generator", index)
@@ -31,6 +34,12 @@ def check_gradients(state: State, lr: Tensor, hr: Tensor) -> None:
         ]:
             if kind != "imitation" or critic.imitated is not None:
                 _check(value, critic.network, name, "discriminator", index)
+
+
+@torch.no_grad()
+def _stir(network: nn.Module) -> None:
+    for parameter in network.parameters():
+        parameter.mul_(1 + 0.01 * torch.randn_like(parameter))
 
 
 def _check(value: Tensor, player: nn.Module, name: str, kind: str, index: int) -> None:

@@ -1,16 +1,13 @@
 """`--dry-run`: what a run would take, from two real steps of each stage."""
 
-import resource
-import sys
 import time
 
-import torch
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from srkd.files import console
 from srkd.models.cost import count_parameters
-from srkd.training.fit import make_fabric, open_job, resolve
+from srkd.training.fit import make_fabric, open_job, peak_memory, resolve
 from srkd.training.recipe import Recipe
 from srkd.training.state import term_weights
 from srkd.training.step import train_step
@@ -59,11 +56,7 @@ def dry_run(recipe: Recipe) -> None:
         )
     if fabric.is_global_zero:
         console.print(table)
-        if fabric.device.type == "cuda":
-            memory = torch.cuda.max_memory_allocated(fabric.device)
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            memory = peak if sys.platform == "darwin" else peak * 1024
+        memory = peak_memory(fabric)
         console.print(
             f"{len(job.data.train)} training and {len(job.data.val)} validation images; peak memory of a "
             f"process {memory / 2**30:.2f} GiB; about {total / 3600:.3g} h in all, validation apart"

@@ -3,10 +3,12 @@
 import contextlib
 import copy
 import math
+import resource
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +28,7 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import console, write_text
 from srkd.models import create_discriminator, create_generator
 from srkd.strategies import STRATEGIES, Stage
-from srkd.teachers import Teacher, load_teacher
+from srkd.teachers import Teacher, find_teachers, load_teachers, name_teacher
 from srkd.training import Run
 from srkd.training.check import check_gradients
 from srkd.training.checkpoints import (
@@ -45,12 +47,13 @@ from srkd.training.state import (
     build_state,
     check_stage,
     hash_int,
+    looks_inside,
     term_weights,
     uses_discriminator,
     uses_teacher,
 )
-from srkd.training.step import NotFinite, train_step
-from srkd.weights import copy_weights, load_generator, save_module
+from srkd.training.step import NotFinite, Part, train_step
+from srkd.weights import copy_weights, file_hash, load_generator, save_module
 
 DEFAULT_MODEL = "srgan_student_lite"
 LOG_EVERY = 20  # steps; more often in stages too short for a curve of that
@@ -65,6 +68,10 @@ class Job:
 
     Args:
         networks: the members' generators.
+        teachers: those that run; none where their stored outputs do.
+        taught_by: the teachers' names.
+        replay: images to train on besides.
+        seconds: spent in steps.
         former: critics of the stages so far by (member, name, copy).
         psnr, best: last and best validation PSNR by stage.
     """
@@ -73,9 +80,12 @@ class Job:
     stages: dict[str, Stage]
     fabric: Fabric
     networks: list[nn.Module]
-    teacher: Teacher | None
+    teachers: list[Teacher]
+    taught_by: str | None
     data: DataSet
+    replay: list[Pair]
     log: RunLog
+    seconds: float = 0.0
     former: Critics = field(default_factory=dict)
     psnr: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
@@ -90,8 +100,17 @@ class Job:
         share = stage.batch // self.fabric.world_size
         rows = range(self.fabric.global_rank * share, (self.fabric.global_rank + 1) * share)
         seed = [recipe.seed, hash_int(name)]
-        pairs, check = self.data.train, self.data.check_unchanged
-        return Crops(pairs, stage.crop, stage.batch, recipe.scale, seed, rows, check)
+        return Crops(
+            self.data.train,
+            stage.crop,
+            stage.batch,
+            recipe.scale,
+            seed,
+            rows,
+            self.replay,
+            uses_teacher(stage),
+            self.data.check_unchanged,
+        )
 
     def build(self, name: str) -> State:
         """A stage's players, around the networks as they are by then."""
@@ -101,7 +120,7 @@ class Job:
             self.stages[name],
             self.networks,
             self.former,
-            self.teacher,
+            self.teachers,
             recipe.seed,
             compile=recipe.compile,
             accumulate=recipe.accumulate,
@@ -111,18 +130,21 @@ class Job:
     def rehearse(self, name: str) -> None:
         """Checks a stage's losses, on copies, so that a fault in the last stage does not show only after
         hours of the first."""
-        networks, teacher = copy.deepcopy((self.networks, self.teacher))
+        networks, teachers = copy.deepcopy((self.networks, self.teachers))
         state = build_state(
-            self.fabric, self.stages[name], networks, {}, teacher, self.recipe.seed, bare=True
+            self.fabric, self.stages[name], networks, {}, teachers, self.recipe.seed, bare=True
         )
         check_gradients(state, *self.parts(state, name, 0, self.crops(name)(0))[0])
 
-    def parts(self, state: State, name: str, step: int, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+    def parts(self, state: State, name: str, step: int, batch: Batch) -> list[Part]:
         """A batch on the device, in the parts that the recipe asks for."""
-        lr, hr = to_tensors(state.fabric, batch.lr, batch.hr)
+        lr, hr, *targets = (
+            to_tensor(state.fabric, images) for images in (batch.lr, batch.hr, *batch.targets)
+        )
         if self.recipe.degradation == "real":
             lr = _degrade(hr, self.recipe, name, step, state.fabric.global_rank)
-        return list(zip(lr.chunk(state.accumulate), hr.chunk(state.accumulate), strict=True))
+        cut = [images.chunk(state.accumulate) for images in (lr, hr, *targets)]
+        return [(lr, hr, tuple(rest)) for lr, hr, *rest in zip(*cut, strict=True)]
 
 
 def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Run:
@@ -186,16 +208,25 @@ def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
     """Loads networks, teacher and data."""
     torch.manual_seed(recipe.seed)
     networks = [_start(recipe, index) for index in range(recipe.members)]
-    teacher = _teacher(recipe, stages)
     smallest = max(stage.crop for stage in stages.values())
-    data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad)
+    teachers, digests, taught_by = _teachers(recipe, stages)
+    data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad, digests)
     if recipe.degradation == "real":
         data = _degrade_validation(data, recipe)
-    if teacher is not None:
-        teacher.to(fabric.device)
-        console.print(f"teacher: {teacher.name}")
+    replay: list[Pair] = []
+    if recipe.replay is not None:
+        replay = open_data(recipe.replay, recipe.scale, None, smallest, recipe.skip_bad).train
+    if taught_by is not None:
+        stored = bool(data.train[0].targets)
+        console.print(f"teacher: {taught_by}" + (" (stored outputs)" if stored else ""))
+        # Those whose outputs are stored are not needed, but for a discriminator.
+        loaded = teachers(stored)
+        for teacher in loaded:
+            teacher.to(fabric.device)
+    else:
+        loaded = []
     log = RunLog(Path(recipe.out), recipe.strategy, fabric.is_global_zero, recipe.tensorboard)
-    return Job(recipe, stages, fabric, networks, teacher, data, log)
+    return Job(recipe, stages, fabric, networks, loaded, taught_by, data, replay, log)
 
 
 def _train(job: Job, saved: dict[str, Any] | None) -> Run:
@@ -206,6 +237,7 @@ def _train(job: Job, saved: dict[str, Any] | None) -> Run:
             job.rehearse(name)
     else:
         job.former, job.psnr, job.best = _load_critics(saved["former"]), saved["psnr"], saved["best"]
+        job.seconds = saved["seconds"]
     if job.fabric.is_global_zero:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
     job.log.begin(list(job.stages), *((saved["stage"], saved["step"]) if saved else ()))
@@ -239,7 +271,7 @@ def _train(job: Job, saved: dict[str, Any] | None) -> Run:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             (folder / FOLDER).rmdir()
-    job.log.update(state="finished")
+    job.log.update(state="finished", seconds=round(job.seconds, 1), memory=peak_memory(job.fabric))
     return result
 
 
@@ -314,7 +346,8 @@ class _Loop:
             state.set_rates(self.step)
             values = train_step(state, parts, term_weights(self.stage, self.step))
             self.step += 1
-            self.done, self.spent = self.done + 1, self.spent + time.perf_counter() - began
+            spent = time.perf_counter() - began
+            self.done, self.spent, job.seconds = self.done + 1, self.spent + spent, job.seconds + spent
             if self.step % self.often == 0 or self.step == self.stage.steps:
                 self._report(values)
             if self.step % recipe.validate_every == 0 and self.step < self.stage.steps:
@@ -408,6 +441,7 @@ class _Loop:
             "psnr": job.psnr,
             "best": job.best,
             "retries": self.retries,
+            "seconds": job.seconds,
         }
         self.good = (self.step, copy.deepcopy(content["state"]))
         if job.fabric.is_global_zero:
@@ -438,8 +472,7 @@ def validate(
     generator.eval()
     scores, pictures = [], []
     for pair in pairs:
-        lr, _ = to_tensors(fabric, pair.lr[None], pair.hr[None, :1, :1])
-        sr = generator(lr)
+        sr = generator(to_tensor(fabric, pair.lr[None]))
         image = (sr[0].float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         scores.append(min(metrics.psnr(image, pair.hr, metrics.protocol_name("y-crop", scale)), 100.0))
         if len(pictures) < strips:
@@ -474,13 +507,20 @@ def stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def to_tensors(fabric: Fabric, lr: np.ndarray, hr: np.ndarray) -> tuple[Tensor, Tensor]:
-    """uint8 arrays `(N, H, W, 3)` to float tensors `(N, 3, H, W)` in [0, 1], channels last in memory."""
-    images = (torch.from_numpy(np.require(array, requirements="W")) for array in (lr, hr))
-    lr_tensor, hr_tensor = (
-        image.to(fabric.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for image in images
-    )
-    return lr_tensor, hr_tensor
+def to_tensor(fabric: Fabric, images: np.ndarray) -> Tensor:
+    """Images `(N, H, W, 3)`, uint8 or float16 with 1 for white, to a float tensor `(N, 3, H, W)` in [0, 1],
+    channels last in memory."""
+    image = torch.from_numpy(np.require(images, requirements="W")).to(fabric.device, non_blocking=True)
+    image = image.permute(0, 3, 1, 2).float()
+    return image / 255 if images.dtype == np.uint8 else image
+
+
+def peak_memory(fabric: Fabric) -> int:
+    """The most memory that this process has held so far, in bytes: the GPU's, or the process's own."""
+    if fabric.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(fabric.device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def make_fabric(recipe: Recipe) -> Fabric:
@@ -563,13 +603,25 @@ def _start(recipe: Recipe, index: int) -> nn.Module:
     return network
 
 
-def _teacher(recipe: Recipe, stages: dict[str, Stage]) -> Teacher | None:
+def _teachers(
+    recipe: Recipe, stages: dict[str, Stage]
+) -> tuple[Callable[[bool], list[Teacher]], list[str], str | None]:
+    """A function that loads the teachers, given whether their outputs are stored; the hashes by which stored
+    outputs may serve (none where they cannot); and the teachers' names."""
     users = [stage for stage in stages.values() if uses_teacher(stage)]
     if not users:
-        return None
-    kind = STRATEGIES[recipe.strategy].teacher or "gan"
+        return lambda _stored: [], [], None
+    kind = STRATEGIES[recipe.strategy].teacher
     needs_discriminator = any(uses_discriminator(stage) for stage in users)
-    return load_teacher(recipe.teacher, recipe.teacher_discriminator, kind, recipe.scale, needs_discriminator)
+    paths = find_teachers(recipe.teachers, kind or "psnr")
+
+    def load(stored: bool) -> list[Teacher]:
+        if stored and not needs_discriminator:
+            return []
+        return load_teachers(paths, recipe.teacher_discriminator, kind, recipe.scale, needs_discriminator)
+
+    live = any(map(looks_inside, users)) or recipe.degradation != "none" or recipe.replay is not None
+    return load, [] if live else [file_hash(path) for path in paths], " + ".join(map(name_teacher, paths))
 
 
 def _degrade(hr: Tensor, recipe: Recipe, *parts: Any) -> Tensor:
@@ -604,7 +656,7 @@ def _facts(job: Job, name: str) -> dict[str, Any]:
         "control": job.recipe.control,
         "kd_replaces": stage.kd_replaces,
         "seed": job.recipe.seed,
-        "teacher": job.teacher.name if job.teacher is not None and uses_teacher(stage) else None,
+        "teacher": job.taught_by if uses_teacher(stage) else None,
         "license": "Apache-2.0",
     }
 

@@ -29,13 +29,15 @@ class Recipe:
         model: the generator to train, a name that `srkd models` lists; that of `start`, or
             `srgan_student_lite`, when not given.
         model_options: arguments of its architecture, over those of the named size.
-        teacher: weights of the teacher: a file of this package, one that spandrel loads, or a shipped name.
+        teacher: weights of the teacher: a file of this package, one that spandrel loads, ONNX, or a shipped
+            name; may be given several times. Its images come from a packed data set that holds them.
         teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
         start: weights to start from; the strategy's pretraining stage is then skipped.
         members: generators in the cohort, each with critics of its own.
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.
         out: folder for weights, checkpoints and logs.
+        replay: data to train on besides, in equal parts.
         val: data for validation, in the forms of data, or a list of images of data as `sha256sum` writes it;
             those that `srkd prepare` set aside, or every 40th, when not given.
         degradation: `none`, or `real` to make LR crops by random blur, resizing, noise and JPEG, twice.
@@ -66,13 +68,14 @@ class Recipe:
     strategy: str
     model: str | None = None
     model_options: dict[str, Any] = field(default_factory=dict)
-    teacher: str | None = None
+    teacher: list[str] | str | None = None
     teacher_discriminator: str | None = None
     start: str | None = None
     members: int = 1
     critics: int = 1
     control: bool = False
     out: str = "runs/latest"
+    replay: str | None = None
     val: str | None = None
     degradation: Literal["none", "real"] = "none"
     scale: int = 4
@@ -96,6 +99,13 @@ class Recipe:
     tensorboard: bool = False
     skip_bad: bool = False
 
+    @property
+    def teachers(self) -> list[str]:
+        """The teachers, of which there may be none."""
+        if self.teacher is None:
+            return []
+        return [self.teacher] if isinstance(self.teacher, str) else list(self.teacher)
+
     def resolve(self) -> dict[str, Stage]:
         """The stages that will run, in order, with every override applied.
 
@@ -118,6 +128,8 @@ class Recipe:
                 raise UsageError(
                     f"the batch of {stage.batch} in stage {name} cannot be cut into {parts} parts"
                 )
+        if self.members * self.critics < 2 and any(stage.mutual for stage in stages.values()):
+            raise UsageError("a cohort needs two discriminators: raise --members or --critics")
         if self.control:
             stages = {name: without_teacher(stage) for name, stage in stages.items()}
         return stages
@@ -147,10 +159,10 @@ class Recipe:
 
 
 def without_teacher(stage: Stage) -> Stage:
-    """A stage's control: every teacher term and mutual distillation removed, all else equal."""
+    """A stage's control: all distillation removed, all else equal."""
     from srkd.losses import LOSSES
 
-    losses = {k: v for k, v in stage.losses.items() if not LOSSES[choose("loss", k, LOSSES)].teacher}  # type: ignore[attr-defined]
+    losses = {k: v for k, v in stage.losses.items() if not LOSSES[choose("loss", k, LOSSES)].distills}
     critics = {
         k: replace(v, init="fresh" if v.init == "teacher" else v.init)
         for k, v in stage.critics.items()

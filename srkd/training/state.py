@@ -57,13 +57,14 @@ class State:
     Args:
         generators, critics_optimizer: one optimiser for all generators with their adapters, one for all
             critics (None without critics): a loss scaler can serve one backward pass and one step of each.
+        teachers: run on every batch that does not bring their images; empty where nothing looks at them.
         rate_factor: on every learning rate; lowered after a step that was not finite.
     """
 
     fabric: Fabric
     stage: Stage
     members: list[Member]
-    teacher: Teacher | None
+    teachers: list[Teacher]
     generators: Any
     critics_optimizer: Any
     accumulate: int = 1
@@ -133,7 +134,7 @@ def build_state(
     stage: Stage,
     networks: list[nn.Module],
     previous: Mapping[tuple[int, str, int], nn.Module],
-    teacher: Teacher | None,
+    teachers: Sequence[Teacher],
     seed: int,
     *,
     compile: bool = False,
@@ -148,7 +149,7 @@ def build_state(
         stage: what to build.
         networks: the members' generators, trained on in place.
         previous: critics of earlier stages by (member, name, copy).
-        teacher: runs only if the stage looks at it.
+        teachers: run only if the stage looks at them; features and discriminator are the first one's.
         seed: decides the initial weights of critics and adapters.
         compile: compile generators and critics.
         accumulate, clip: as in a recipe.
@@ -159,7 +160,8 @@ def build_state(
         UsageError: a loss or critic needs what is not there, or does not go with the others.
     """
     check_stage(stage)
-    teacher = teacher if uses_teacher(stage) else None
+    taught = list(teachers) if uses_teacher(stage) else []
+    first = taught[0] if taught else None
     set_up = _as_it_is if bare else fabric.setup_module
     members = []
     for index, network in enumerate(networks):
@@ -168,8 +170,8 @@ def build_state(
         average = AveragedModel(network, multi_avg_fn=_average(stage.ema))
         modules = {
             "student": network,
-            "teacher": teacher.generator if teacher else None,
-            "discriminator": teacher.discriminator if teacher else None,
+            "teacher": first.generator if first else None,
+            "discriminator": first.discriminator if first else None,
         }
         losses = {}
         for name, loss in stage.losses.items():
@@ -185,7 +187,7 @@ def build_state(
             for copy in range(spec.copies):
                 torch.manual_seed(_seed(seed, index, name, copy))
                 former = previous.get((index, name, copy))
-                critic = _build_critic(fabric, spec, former, teacher, compile, set_up)
+                critic = _build_critic(fabric, spec, former, first, compile, set_up)
                 critics[name].append(critic)
         members.append(Member(network, generator, average, losses, critics))
     groups = [
@@ -198,7 +200,7 @@ def build_state(
         fabric,
         [{"params": list(c.network.parameters()), "rate": c.spec.rate or stage.rate} for c in played],
     )
-    return State(fabric, stage, members, teacher, generators, critics_optimizer, accumulate, clip)
+    return State(fabric, stage, members, taught, generators, critics_optimizer, accumulate, clip)
 
 
 def _optimizer(fabric: Fabric, groups: list[dict[str, Any]]) -> Any:
@@ -251,13 +253,19 @@ def check_stage(stage: Stage) -> None:
 
 def uses_teacher(stage: Stage) -> bool:
     """Whether anything in the stage looks at the teacher."""
-    losses = any(LOSSES[choose("loss", name, LOSSES)].teacher for name in stage.losses)  # type: ignore[attr-defined]
-    return losses or any("teacher" in (critic.real, critic.init) for critic in stage.critics.values())
+    needs = {need for name in stage.losses for need in LOSSES[choose("loss", name, LOSSES)].needs}
+    critics = any("teacher" in (critic.real, critic.init) for critic in stage.critics.values())
+    return critics or bool(needs & {"targets", "teacher", "discriminator"})
+
+
+def looks_inside(stage: Stage) -> bool:
+    """Whether the teacher must run in the stage itself: its images alone, which may be stored, do not do."""
+    return any("teacher" in LOSSES[name].needs for name in stage.losses)
 
 
 def uses_discriminator(stage: Stage) -> bool:
     """Whether anything in the stage looks at the teacher's discriminator."""
-    losses = any("discriminator" in LOSSES[name].needs for name in stage.losses)  # type: ignore[attr-defined]
+    losses = any("discriminator" in LOSSES[name].needs for name in stage.losses)
     return losses or any(critic.init == "teacher" for critic in stage.critics.values())
 
 
@@ -268,7 +276,7 @@ def term_weights(stage: Stage, step: int) -> dict[str, float]:
     keep = 1 - _scheduled(replaced, progress) if replaced else 1.0
     weights = {}
     for name, loss in stage.losses.items():
-        against_hr = not LOSSES[name].teacher  # type: ignore[attr-defined]
+        against_hr = not LOSSES[name].distills
         weights[name] = _scheduled(loss, progress) * (keep if against_hr else 1.0)
     for name, critic in stage.critics.items():
         ramp = min(1.0, progress / critic.ramp) if critic.ramp > 0 else 1.0
@@ -348,6 +356,6 @@ def _is_trained(loss: nn.Module) -> bool:
 
 
 def _bare(member: Member) -> dict[str, nn.Module]:
-    """A member's losses that are trained themselves, without what keeps processes in step."""
-    trained = {name: loss for name, loss in member.losses.items() if _is_trained(loss)}
-    return {name: getattr(loss, "module", loss) for name, loss in trained.items()}
+    """A member's losses that have weights to keep, without what holds processes in step."""
+    bare = {name: getattr(loss, "module", loss) for name, loss in member.losses.items()}
+    return {name: loss for name, loss in bare.items() if _is_trained(loss) or loss.saved}

@@ -13,21 +13,21 @@ from srkd.losses.functional import ADVERSARIES, bernoulli_kl
 from srkd.training.state import CriticPlayer, Member, State
 
 Terms = dict[tuple[int, str], Tensor]
+Part = tuple[Tensor, Tensor, tuple[Tensor, ...]]  # LR, HR, and the teachers' images where they are stored
 
 
 class NotFinite(Exception):
     """A loss or a gradient is infinite or not a number; no weight was changed by it. The message names it."""
 
 
-def train_step(
-    state: State, parts: Sequence[tuple[Tensor, Tensor]], weights: Mapping[str, float]
-) -> dict[str, Tensor]:
+def train_step(state: State, parts: Sequence[Part], weights: Mapping[str, float]) -> dict[str, Tensor]:
     """Updates every critic once, then every generator.
 
     Args:
         state: the stage's players.
-        parts: a batch of LR and HR, `(N, 3, h, w)` and `(N, 3, scale*h, scale*w)` in [0, 1], whole or in
-            parts of one size that are worked through one after another.
+        parts: a batch of LR, HR and stored teachers' images (empty: the teachers run), `(N, 3, h, w)` and
+            twice `(N, 3, scale*h, scale*w)` in [0, 1], whole or in parts of one size that are worked through
+            one after another.
         weights: the factor of each term at this step, by its name.
 
     Returns:
@@ -41,7 +41,7 @@ def train_step(
     whole = look(state, *parts[0]) if len(parts) == 1 else None
     if state.critics:
         for part in _parts(state, parts):
-            views = [detached(view) for view in whole or _look_once(state, *part)]
+            views = [detached(view) for view in whole or _look_once(state, part)]
             _descend(state, critic_terms(state, views, weights), weights, values, len(parts))
         _advance(state, "critics", values)
     with state.frozen_critics():
@@ -59,25 +59,25 @@ def train_step(
     return {f"{k}/{name}" if len(state.members) > 1 else name: v for (k, name), v in values.items()}
 
 
-def look(state: State, lr: Tensor, hr: Tensor) -> list[View]:
-    """Runs the teacher and every generator: a view of the batch for each member."""
-    target = None
-    if state.teacher is not None:
+def look(state: State, lr: Tensor, hr: Tensor, targets: tuple[Tensor, ...] = ()) -> list[View]:
+    """Runs the teachers, unless their images are given, and every generator: a view of the batch for each
+    member."""
+    if not targets and state.teachers:
         with state.fabric.autocast():
-            target = state.teacher(lr).float()
-    return [View(lr, hr, member.generator(lr), target) for member in state.members]
+            targets = tuple(teacher(lr).float() for teacher in state.teachers)
+    return [View(lr, hr, member.generator(lr), targets) for member in state.members]
 
 
 @torch.no_grad()
-def _look_once(state: State, lr: Tensor, hr: Tensor) -> list[View]:
-    return look(state, lr, hr)
+def _look_once(state: State, part: Part) -> list[View]:
+    return look(state, *part)
 
 
 def detached(view: View) -> View:
     return view._replace(sr=view.sr.detach())
 
 
-def _parts(state: State, parts: Sequence[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+def _parts(state: State, parts: Sequence[Part]) -> Iterator[Part]:
     """The parts of a batch; processes exchange gradients at the last."""
     for number, part in enumerate(parts, 1):
         with contextlib.ExitStack() as stack:
@@ -202,7 +202,4 @@ def mutual_terms(state: State, pools: Mapping[tuple[int, str, int], list[Tensor]
 
 def real_images(critic: CriticPlayer, view: View) -> Tensor:
     """What a critic takes for real: HR, or the teacher's SR."""
-    if critic.spec.real == "hr":
-        return view.hr
-    assert view.target is not None
-    return view.target
+    return view.hr if critic.spec.real == "hr" else view.target

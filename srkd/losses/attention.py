@@ -1,0 +1,47 @@
+"""Attention transfer."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.errors import choose
+from srkd.losses.base import GeneratorLoss, Taps, View
+
+
+class Attention(GeneratorLoss):
+    """|A_S - A_T|_2, averaged over images and depths (Zagoruyko & Komodakis 2017, arXiv 1612.03928, eq. 2).
+
+    A = sum over channels of F^2, flattened and divided by its Euclidean length, so that widths may differ.
+
+    Args:
+        student, teacher: generators with taps.
+        depths: taps, by name or relative depth in (0, 1].
+        distance: `l2` as published, or `l1` (the sum of absolute differences).
+    """
+
+    distills = True
+    needs = ("student", "teacher")
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        depths: Sequence[float | str] = (0.5, 1.0),
+        distance: Literal["l2", "l1"] = "l2",
+    ):
+        super().__init__()
+        self.order = {"l2": 2, "l1": 1}[choose("distance", distance, ("l2", "l1"))]
+        self.own, self.other = Taps(student, depths), Taps(teacher, depths)
+
+    def forward(self, view: View) -> Tensor:
+        pairs = zip(self.own(), self.other(), strict=True)
+        gaps = [attention_map(s) - attention_map(t.detach()) for s, t in pairs]
+        return torch.stack([torch.linalg.vector_norm(gap, self.order, 1).mean() for gap in gaps]).mean()
+
+
+def attention_map(features: Tensor) -> Tensor:
+    """`(N, C, h, w)` to unit vectors `(N, h*w)`."""
+    return F.normalize(features.square().sum(1).flatten(1), dim=1)

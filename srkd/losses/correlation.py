@@ -1,0 +1,66 @@
+"""Internal and external correlation (IEKD)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.losses.base import GeneratorLoss, Taps, View
+
+
+class Correlation(GeneratorLoss):
+    """|Z_S Z_S' - Z_T Z_T'| + |Z_S Z_T' - Z_T Z_T'| + |d(E(T)) - T| / mean |T|, averaged over depths.
+
+    After internal and external correlation distillation (JKSCI 28(4), 2023), re-derived from its abstract.
+    Features pass as sequences of tokens through one small transformer E that student and teacher share (after
+    a linear map each to E's width). Z `(N, L, width)` are its outputs with rows of length 1; those of the
+    teacher carry no gradient in the first two terms, the internal and the external correlation. The third
+    makes E keep what is in the teacher's tokens: without it, a constant E would be best. E and its maps are
+    trained with the student and dropped afterwards.
+
+    Args:
+        student, teacher: generators with taps.
+        depths: taps, by name or relative depth in (0, 1].
+        pool: side of the squares that features are averaged over before they become tokens.
+        width: of E.
+        heads: attention heads of E.
+    """
+
+    distills = True
+    needs = ("student", "teacher")
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        depths: Sequence[float | str] = (0.5, 1.0),
+        pool: int = 4,
+        width: int = 32,
+        heads: int = 4,
+    ):
+        super().__init__()
+        self.own, self.other, self.pool = Taps(student, depths), Taps(teacher, depths), pool
+        own, other = self.own.widths(), self.other.widths()
+        self.project_own = nn.ModuleList(nn.Linear(w, width) for w in own)
+        self.project_other = nn.ModuleList(nn.Linear(w, width) for w in other)
+        self.encoder = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True)
+        self.decoders = nn.ModuleList(nn.Linear(width, w) for w in other)
+
+    def forward(self, view: View) -> Tensor:
+        terms = []
+        for k, (s, t) in enumerate(zip(self.own(), self.other(), strict=True)):
+            source, target = self._tokens(s), self._tokens(t.detach())
+            encoded = self.encoder(self.project_other[k](target))
+            z_s = F.normalize(self.encoder(self.project_own[k](source)), dim=-1)
+            z_t = F.normalize(encoded, dim=-1).detach()
+            wanted = z_t @ z_t.transpose(1, 2)
+            internal = F.l1_loss(z_s @ z_s.transpose(1, 2), wanted)
+            external = F.l1_loss(z_s @ z_t.transpose(1, 2), wanted)
+            kept = F.l1_loss(self.decoders[k](encoded), target) / (target.abs().mean() + 1e-8)
+            terms.append(internal + external + kept)
+        return torch.stack(terms).mean()
+
+    def _tokens(self, features: Tensor) -> Tensor:
+        """`(N, C, h, w)` to `(N, L, C)`, L = h w / pool^2."""
+        return F.avg_pool2d(features, self.pool).flatten(2).transpose(1, 2)

@@ -1,0 +1,37 @@
+"""Ensemble distillation into branches."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.errors import UsageError
+from srkd.losses.base import GeneratorLoss, Taps, View
+
+
+class Ensemble(GeneratorLoss):
+    """Sum over branches k of |S_k - T_k|: a student of several branches on one trunk learns one teacher with
+    each. The mean of the branches is the student's SR, which the losses against HR hold to the ground truth.
+
+    After ensemble distillation (Proc. KSCI, 2021), re-derived from its abstract.
+
+    Args:
+        student: a generator whose `branches` give an image each, such as `srgan_branched`. There are as many
+            teachers as branches, or one for all.
+    """
+
+    distills = True
+    needs = ("student", "targets")
+
+    def __init__(self, student: nn.Module):
+        super().__init__()
+        names = [f"branches.{k}" for k in range(len(getattr(student, "branches", ())))]
+        if len(names) < 2:
+            raise UsageError("ensemble needs a student of several branches; give --model srgan_branched")
+        self.branches = Taps(student, names, names)
+
+    def forward(self, view: View) -> Tensor:
+        images = self.branches()
+        if len(view.targets) not in (1, len(images)):
+            raise UsageError(f"ensemble: {len(view.targets)} teachers for {len(images)} branches")
+        targets = view.targets * (len(images) // len(view.targets))
+        return torch.stack([F.l1_loss(s, t) for s, t in zip(images, targets, strict=True)]).sum()

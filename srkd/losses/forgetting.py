@@ -1,0 +1,52 @@
+"""Learning without forgetting."""
+
+import copy
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.errors import choose
+from srkd.losses.base import GeneratorLoss, Taps, View
+
+
+class Forgetting(GeneratorLoss):
+    """|S(x) - S_old(x)| on the new domain's images x, S_old the student as it was when the stage began,
+    frozen (LwF, Li & Hoiem 2016, arXiv 1606.09282, for regression); with `taps: all`, features too: the mean
+    over taps of |F - F_old| / std(F_old) added.
+
+    Args:
+        student: a generator; with taps for `taps: all`.
+        taps: `outputs` or `all`.
+    """
+
+    distills = True
+    needs = ("student",)
+    saved = True
+
+    def __init__(self, student: nn.Module, taps: Literal["outputs", "all"] = "outputs"):
+        super().__init__()
+        choose("taps", taps, ("outputs", "all"))
+        self.old = copy.deepcopy(student).eval().requires_grad_(False)
+        for module in self.old.modules():
+            # The copy must not answer to what hooks into the student.
+            module._forward_hooks.clear()
+        places = list(student.taps) if taps == "all" else []  # type: ignore[arg-type]
+        self.features = (Taps(student, places), Taps(self.old, places)) if places else None
+
+    def train(self, mode: bool = True) -> "Forgetting":
+        super().train(mode)
+        self.old.eval()
+        return self
+
+    def forward(self, view: View) -> Tensor:
+        # The student's features are those of its latest pass, on this batch.
+        own = self.features[0]() if self.features else []
+        with torch.no_grad():
+            wanted = self.old(view.lr)
+        loss = F.l1_loss(view.sr, wanted)
+        if self.features:
+            pairs = zip(own, self.features[1](), strict=True)
+            loss = loss + torch.stack([F.l1_loss(s, t) / (t.std() + 1e-8) for s, t in pairs]).mean()
+        return loss

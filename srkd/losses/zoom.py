@@ -1,0 +1,70 @@
+"""Data upcycling and label consistency (DUKD)."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.errors import UsageError
+from srkd.losses.base import GeneratorLoss, View
+
+# Invertible changes of an image and what undoes them: here each undoes itself.
+_CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda x: 1 - x,
+    lambda x: x.flip(-1),
+    lambda x: x.flip(-2),
+    lambda x: x.transpose(-1, -2),
+)
+
+
+class Zoom(GeneratorLoss):
+    """|A(S(A(c))) - T(c)| + |S(d) - LR| + |S(d) - T(d)|, every |.| a mean (Zhang et al. 2023, arXiv
+    2309.14162).
+
+    Zoom in: c are random crops of HR, as large as LR, used as inputs that have no ground truth. With the
+    chance `consistency`, A is an invertible change (colours inverted, flipped, transposed), and the student
+    must not mind it; otherwise A leaves c alone. Zoom out: d is LR shrunk by the scale.
+
+    The teacher runs on these inputs, so its stored outputs do not do.
+
+    Args:
+        student, teacher: generators.
+        consistency: chance of a change A at each step.
+    """
+
+    distills = True
+    needs = ("student", "teacher")
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, consistency: float = 0.3):
+        super().__init__()
+        if not 0 <= consistency <= 1:
+            raise UsageError(f"zoom: consistency is a chance in [0, 1], not {consistency}")
+        # In a tuple, so that neither is a part of this loss.
+        self.networks, self.consistency = (student, teacher), consistency
+
+    def forward(self, view: View) -> Tensor:
+        student, teacher = self.networks
+        scale = view.hr.shape[-1] // view.lr.shape[-1]
+        crop = random_crop(view.hr, *view.lr.shape[-2:])
+        change: Callable[[Tensor], Tensor] = _same
+        if float(torch.rand(())) < self.consistency:
+            change = _CHANGES[int(torch.randint(len(_CHANGES), ()))]
+        small = F.interpolate(view.lr, scale_factor=1 / scale, mode="bicubic", antialias=True).clamp(0, 1)
+        with torch.no_grad():
+            sharp, wanted = teacher(crop), teacher(small)
+        zoomed_in = F.l1_loss(change(student(change(crop))), sharp)
+        out = student(small)
+        lr = view.lr[..., : out.shape[-2], : out.shape[-1]]
+        return zoomed_in + F.l1_loss(out, lr) + F.l1_loss(out, wanted)
+
+
+def random_crop(image: Tensor, height: int, width: int) -> Tensor:
+    """A window at a random place, the same for the whole batch."""
+    top = int(torch.randint(image.shape[-2] - height + 1, ()))
+    left = int(torch.randint(image.shape[-1] - width + 1, ()))
+    return image[..., top : top + height, left : left + width]
+
+
+def _same(image: Tensor) -> Tensor:
+    return image

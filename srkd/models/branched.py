@@ -1,0 +1,85 @@
+"""A generator of several branches on one trunk, for ensembles that cost little more than one network."""
+
+import copy
+from math import ceil
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.errors import UsageError, choose
+from srkd.models.srgan import ResidualBlock
+
+
+class BranchedGenerator(nn.Module):
+    """SRResNet's trunk at LR size, then parallel branches of residual blocks with a pixel-shuffle each; SR is
+    the mean of their images.
+
+    Args:
+        channels: width.
+        blocks: residual blocks that all branches share.
+        branches: how many branches.
+        branch_blocks: residual blocks of each.
+        scale: 2, 3 or 4.
+        residual_init: factor on the initial weights of each block's last convolution.
+
+    Shape:
+        LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
+    """
+
+    def __init__(
+        self,
+        channels: int = 32,
+        blocks: int = 6,
+        branches: int = 3,
+        branch_blocks: int = 2,
+        scale: int = 4,
+        residual_init: float = 0.1,
+    ):
+        super().__init__()
+        choose("scale", scale, (2, 3, 4))
+        if branches < 1:
+            raise UsageError(f"a generator needs at least one branch, not {branches}")
+        self.scale = scale
+        self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU(channels))
+        self.body = nn.Sequential(*(ResidualBlock(channels, "none", residual_init) for _ in range(blocks)))
+        self.branches = nn.ModuleList(
+            Branch(channels, branch_blocks, scale, residual_init) for _ in range(branches)
+        )
+        # 9x9, two 3x3 a block, the last of a branch; and a pixel more for the enlarged input.
+        self.radius = ceil(4 + 2 * (blocks + branch_blocks) + 1 + 1)
+        self.taps = [f"body.{k}" for k in range(blocks)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.head(x)
+        features = first + self.body(first)
+        base = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        images = [branch(features, base) for branch in self.branches]
+        return images[0] if len(images) == 1 else torch.stack(images).mean(0)
+
+    def select_branch(self, index: int) -> "BranchedGenerator":
+        """A generator of one branch alone.
+
+        Raises:
+            UsageError: there is no such branch.
+        """
+        choose("branch", index, range(len(self.branches)))
+        single = copy.deepcopy(self)
+        single.branches = nn.ModuleList([single.branches[index]])
+        single.config = {**self.config, "branches": 1}  # type: ignore[operator,dict-item]
+        return single
+
+
+class Branch(nn.Module):
+    """Residual blocks and a pixel-shuffle on the trunk's features, added to the enlarged input."""
+
+    def __init__(self, channels: int, blocks: int, scale: int, residual_init: float):
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(ResidualBlock(channels, "none", residual_init) for _ in range(blocks)),
+            nn.Conv2d(channels, 3 * scale**2, 3, padding=1),
+            nn.PixelShuffle(scale),
+        )
+
+    def forward(self, features: Tensor, base: Tensor) -> Tensor:
+        return self.layers(features) + base

@@ -1,0 +1,25 @@
+"""`python -m srkd.training RECIPE.yaml`: runs a recipe that names its strategy, and goes on where it was."""
+
+import sys
+
+from srkd.errors import SrkdError
+from srkd.strategies import load_recipe
+from srkd.training.recipe import Recipe
+
+
+def main() -> int:
+    """Returns 0, 1 for a failure, 2 for misuse, or 130 when interrupted."""
+    from srkd.training.fit import run
+
+    try:
+        run(Recipe(**load_recipe(sys.argv[1])), resume=True)
+        return 0
+    except SrkdError as error:
+        print(f"srkd: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
