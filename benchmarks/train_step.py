@@ -30,7 +30,7 @@ from srkd import create_discriminator, create_generator
 from srkd.data import Crops, Pair, open_data
 from srkd.files import write_text
 from srkd.perceptual import load_trunk
-from srkd.strategies import STRATEGIES, Stage
+from srkd.strategies import STRATEGIES, Loss, Stage
 from srkd.training.fit import to_tensor
 from srkd.training.state import build_state, hash_int, term_weights
 from srkd.training.step import train_step
@@ -119,6 +119,37 @@ def bare(stage: Stage, lr: torch.Tensor, hr: torch.Tensor) -> Callable[[], None]
         critic.requires_grad_(True)
 
     return take_gan
+
+
+def with_data(stage: Stage, crops: Crops) -> Callable[[], None]:
+    """Our step with its data, stored teachers' outputs included where the stage looks at a teacher."""
+    torch.manual_seed(0)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    state = build_state(fabric, stage, [create_generator(MODEL)], {}, [], 0)
+    step = 0
+
+    def take() -> None:
+        nonlocal step
+        batch = crops(step)
+        lr, hr, *targets = (to_tensor(fabric, images) for images in (batch.lr, batch.hr, *batch.targets))
+        train_step(state, [(lr, hr, tuple(targets))], term_weights(stage, step))
+        step += 1
+
+    return take
+
+
+def stored_to_none(pairs: list[Pair], batch: int, turns: int) -> dict[str, Any]:
+    """A step that distils from stored outputs of a teacher, over one without distillation."""
+    plain = replace(STAGES["PSNR stage"], batch=batch)
+    taught = replace(plain, losses={**plain.losses, "output": Loss()})
+    # Any pixels will do for a teacher's: HR's own.
+    pairs = [replace(pair, targets=(pair.hr,)) for pair in pairs]
+    steps = {
+        name: with_data(stage, Crops(pairs, stage.crop, batch, 4, [0, 0], targets=name == "stored"))
+        for name, stage in (("none", plain), ("stored", taught))
+    }
+    seconds = take_turns(steps, turns, 10)
+    return ratio(seconds["stored"], seconds["none"])
 
 
 def take_turns(steps: dict[str, Callable[[], None]], turns: int, block: int) -> dict[str, list[float]]:
@@ -211,6 +242,7 @@ def main() -> None:
         print(f"\n{name}: where the time goes")
         for group, share in sorted(found["profile"].items(), key=lambda item: -item[1]):
             print(f"  {group:<28}{share:6.1%}")
+    result["stored_teacher_to_none"] = stored_to_none(pairs, arguments.batch, arguments.turns)
     print("\nratios, median over turns (quartiles)")
     for name, found in result["stages"].items():
         for key in ("ours_to_bare", "compile_to_eager"):
@@ -218,6 +250,8 @@ def main() -> None:
             text = f"{value['median']:.3f} {value['quartiles']}" if isinstance(value, dict) else value
             print(f"  {name}, {key.replace('_', ' ')}: {text}")
         print(f"  {name}, data pipeline to bare step: {found['data_to_bare']:.3f}")
+    stored = result["stored_teacher_to_none"]
+    print(f"  distilling from stored outputs, to none: {stored['median']:.3f} {stored['quartiles']}")
     if arguments.json:
         write_text(Path(arguments.json), json.dumps(result, indent=1) + "\n")
 

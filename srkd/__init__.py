@@ -21,8 +21,8 @@ _HOMES = {
     "distill": "srkd.training",
     "finetune": "srkd.training",
     "mutual": "srkd.training",
-    "compare": "srkd.compare",
-    "extend": "srkd.extend",
+    "compare": "srkd.comparison",
+    "extend": "srkd.continual",
     "prepare": "srkd.data.prepare",
     "list_runs": "srkd.training.logs",
     "evaluate": "srkd.evaluation",
@@ -42,13 +42,13 @@ __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll
 
 if TYPE_CHECKING:
     from srkd.catalog import list_models as list_models
-    from srkd.compare import compare as compare
+    from srkd.comparison import compare as compare
+    from srkd.continual import extend as extend
     from srkd.data.prepare import prepare as prepare
     from srkd.errors import SrkdError as SrkdError
     from srkd.errors import UsageError as UsageError
     from srkd.evaluation import evaluate as evaluate
     from srkd.exports import export as export
-    from srkd.extend import extend as extend
     from srkd.models import create_discriminator as create_discriminator
     from srkd.models import create_generator as create_generator
     from srkd.strategies import load_recipe as load_recipe

@@ -27,7 +27,8 @@ def export(
     Args:
         weights: a weights file of this package, or a shipped name.
         format: `onnx` (float32, dynamic batch, height and width) or `safetensors`.
-        branch: of a generator of several branches, the one to export alone, from 0; their mean when not given.
+        branch: of a generator of several branches, the one to export alone, from 0; their mean when not
+            given.
         out: the file to write; beside the weights, with the format's suffix, when not given.
 
     Returns:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,8 @@ def _rebuild(path: Path, header: dict[str, Any], kind: str) -> nn.Module:
 def _load_foreign(path: Path) -> nn.Module:
     import spandrel
 
+    # A transformer of its own gives it on every run.
+    warnings.filterwarnings("ignore", message="torch.meshgrid")
     try:
         descriptor = spandrel.ModelLoader(device="cpu").load_from_file(path)
     except spandrel.UnsupportedModelError as error:

@@ -330,6 +330,16 @@ def test_a_frozen_copy_does_not_answer_for_the_student(pair):
     assert value(hint, view) == before
 
 
+def test_a_loss_that_runs_the_networks_itself_changes_nothing_for_others(pair):
+    student, teacher = pair
+    modules = {"student": student, "teacher": teacher}
+    zoom, hint = create_loss("zoom", {}, modules), create_loss("hint", {}, modules)
+    view = view_of(student, [teacher])
+    before = value(hint, view)
+    zoom(view)
+    assert value(hint, view) == before
+
+
 def test_losses_leave_no_trace_in_the_student(pair):
     student, teacher = pair
     keys, names = set(student.state_dict()), {name for name, _ in student.named_modules()}

@@ -156,7 +156,7 @@ def _prepare(
 def _add_teacher(
     folder: Path, manifest: dict[str, Any], weights: str, precision: Literal["uint8", "float16"], tile: int
 ) -> dict[str, Any]:
-    """Adds a teacher's outputs on every image; says how far storage and tiles take them from the exact ones."""
+    """Adds a teacher's outputs on every image; says how far storage and tiles are from the exact ones."""
     from srkd.catalog import find_weights
     from srkd.upscaling import open_upscaler
     from srkd.weights import file_hash

@@ -1,7 +1,8 @@
 """What losses have in common."""
 
+import contextlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -51,8 +52,23 @@ class GeneratorLoss(nn.Module):
         raise NotImplementedError
 
 
+_watching = True
+
+
+@contextlib.contextmanager
+def unobserved() -> Iterator[None]:
+    """Passes that no taps catch: a loss that runs a network on other images must not change what others read
+    of the batch."""
+    global _watching
+    before, _watching = _watching, False
+    try:
+        yield
+    finally:
+        _watching = before
+
+
 class Taps:
-    """Features of a module's named layers, caught at its latest forward pass.
+    """Features of a module's named layers, caught at its latest observed forward pass.
 
     Args:
         module: a model with `taps`, the names of its layers in order.
@@ -105,6 +121,7 @@ def _find(names: Sequence[str], place: float | str) -> str:
 
 def _keeper(features: dict[str, Tensor], name: str) -> Callable[..., None]:
     def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        features[name] = output
+        if _watching:
+            features[name] = output
 
     return keep

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import UsageError
-from srkd.losses.base import GeneratorLoss, View
+from srkd.losses.base import GeneratorLoss, View, unobserved
 
 # Invertible changes of an image and what undoes them: here each undoes itself.
 _CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -51,12 +51,12 @@ class Zoom(GeneratorLoss):
         if float(torch.rand(())) < self.consistency:
             change = _CHANGES[int(torch.randint(len(_CHANGES), ()))]
         small = F.interpolate(view.lr, scale_factor=1 / scale, mode="bicubic", antialias=True).clamp(0, 1)
-        with torch.no_grad():
-            sharp, wanted = teacher(crop), teacher(small)
-        zoomed_in = F.l1_loss(change(student(change(crop))), sharp)
-        out = student(small)
+        with unobserved():
+            with torch.no_grad():
+                sharp, wanted = teacher(crop), teacher(small)
+            enlarged, out = change(student(change(crop))), student(small)
         lr = view.lr[..., : out.shape[-2], : out.shape[-1]]
-        return zoomed_in + F.l1_loss(out, lr) + F.l1_loss(out, wanted)
+        return F.l1_loss(enlarged, sharp) + F.l1_loss(out, lr) + F.l1_loss(out, wanted)
 
 
 def random_crop(image: Tensor, height: int, width: int) -> Tensor:

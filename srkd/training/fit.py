@@ -197,6 +197,9 @@ def resolve(recipe: Recipe) -> dict[str, Stage]:
     stages = recipe.resolve()
     for name, stage in stages.items():
         check_stage(stage)
+        copies = sum(critic.copies for critic in stage.critics.values())
+        if stage.mutual is not None and recipe.members * copies < 2:
+            raise UsageError("a cohort needs two discriminators: raise --members or --critics")
         if stage.crop % recipe.scale:
             raise UsageError(
                 f"stage {name}: a crop of {stage.crop} is not a multiple of the scale {recipe.scale}"
@@ -271,7 +274,7 @@ def _train(job: Job, saved: dict[str, Any] | None) -> Run:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             (folder / FOLDER).rmdir()
-    job.log.update(state="finished", seconds=round(job.seconds, 1), memory=peak_memory(job.fabric))
+    job.log.update(state="finished", seconds=round(job.seconds, 3), memory=peak_memory(job.fabric))
     return result
 
 

@@ -128,8 +128,6 @@ class Recipe:
                 raise UsageError(
                     f"the batch of {stage.batch} in stage {name} cannot be cut into {parts} parts"
                 )
-        if self.members * self.critics < 2 and any(stage.mutual for stage in stages.values()):
-            raise UsageError("a cohort needs two discriminators: raise --members or --critics")
         if self.control:
             stages = {name: without_teacher(stage) for name, stage in stages.items()}
         return stages

@@ -233,6 +233,7 @@ def _write_table(summary: Mapping[str, Any], path: Path) -> None:
     heads += ["minutes", "memory"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     table = Table(*heads)
+    table.columns[0].no_wrap = True
     for row in summary["rows"]:
         cells = [row["method"], _spread(row["psnr"], 2), _spread(row["ssim"], 4), _spread(row["lpips"], 4)]
         gaps = row.get("difference")
