@@ -86,9 +86,11 @@ def test_print_config_shows_what_would_run(capsys, command):
     assert printed["stages"][nested]["steps"] == 5 and printed["data"] == "photos"
 
 
-@pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+@pytest.mark.parametrize(
+    "recipe", sorted(path.stem for path in RECIPES.glob("*.yaml") if not path.stem.startswith("compare"))
+)
 def test_shipped_recipes_resolve(capsys, recipe):
-    verb = "train" if srkd.load_recipe(recipe)["strategy"] == "srgan" else "distill"
+    verb = "train" if srkd.load_recipe(recipe)["strategy"] in ("srgan", "pretrain", "extend") else "distill"
     words = [
         verb,
         "--config",
