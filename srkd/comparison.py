@@ -16,6 +16,7 @@ from rich.table import Table
 from srkd.errors import SrkdError, UsageError
 from srkd.files import console, write_text
 from srkd.strategies import STRATEGIES, load_recipe, merge
+from srkd.training.logs import read_state
 from srkd.training.recipe import Recipe
 
 # Higher is better for the first two.
@@ -156,7 +157,7 @@ def _result(recipe: Recipe, lpips: str) -> dict[str, float]:
     last = list(recipe.resolve())[-1]
     weights = folder / (f"{last}.safetensors" if recipe.members == 1 else f"{last}_0.safetensors")
     state = folder / "run.json"
-    if not state.is_file() or json.loads(state.read_text(encoding="utf-8"))["state"] != "finished":
+    if read_state(folder) != "finished":
         _train(recipe)
     facts = json.loads(state.read_text(encoding="utf-8"))
     scores = _score(recipe, weights, lpips)

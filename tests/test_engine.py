@@ -125,6 +125,21 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
     assert log_of(tmp_path / "cut") == log_of(tmp_path / "whole")
 
 
+def test_a_run_without_a_checkpoint_begins_anew_and_a_finished_one_is_left(
+    photos, tmp_path, monkeypatch, capsys
+):
+    stop_at(monkeypatch, 1, kill)
+    with pytest.raises(MemoryError):
+        pretrain(photos, tmp_path / "run")
+    whole = pretrain(photos, tmp_path / "whole")
+    again = pretrain(photos, tmp_path / "run", resume=True)
+    assert "begins anew" in capsys.readouterr().out
+    assert same(whole.weights["pretrain"], again.weights["pretrain"])
+    assert log_of(tmp_path / "run") == log_of(tmp_path / "whole")
+    with pytest.raises(UsageError, match="is finished"):
+        pretrain(photos, tmp_path / "run", resume=True)
+
+
 def test_a_changed_recipe_is_refused_with_its_keys_or_allowed(photos, tmp_path, monkeypatch, capsys):
     stop_at(monkeypatch, 10, kill)
     with pytest.raises(MemoryError):

@@ -39,7 +39,7 @@ from srkd.training.checkpoints import (
     save_checkpoint,
 )
 from srkd.training.guards import Watch, bicubic_psnr, save_batch
-from srkd.training.logs import LOCK, RunLog
+from srkd.training.logs import LOCK, RunLog, read_state
 from srkd.training.recipe import Recipe
 from srkd.training.state import (
     Member,
@@ -577,10 +577,10 @@ def _occupied(folder: Path, resume: bool) -> Iterator[None]:
         raise SrkdError(f"cannot write into {folder}: {error.strerror}; choose another --out") from error
     with lock:
         try:
+            if begun and read_state(folder) == "finished":
+                raise UsageError(f"the run in {folder} is finished; give another --out")
             if begun and not list_checkpoints(folder):
-                raise UsageError(
-                    f"the run in {folder} left no checkpoint: it is finished, or never got to one"
-                )
+                console.print(f"the run in {folder} never got to a checkpoint; it begins anew")
             yield
         finally:
             # What was refused before its first step leaves no trace.

@@ -64,6 +64,14 @@ def list_runs(folder: str = "runs") -> list[dict[str, Any]]:
     return runs
 
 
+def read_state(folder: Path) -> str | None:
+    """What a run last said it was doing; None where it said nothing that can be read."""
+    try:
+        return json.loads((folder / STATE).read_text(encoding="utf-8"))["state"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _is_locked(folder: Path) -> bool:
     try:
         with FileLock(folder / LOCK, timeout=0):
