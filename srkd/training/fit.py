@@ -269,12 +269,13 @@ def _train(job: Job, saved: dict[str, Any] | None) -> Run:
         with contextlib.suppress(SrkdError):
             job.log.update(state="stopped" if stopped else "failed", error=None if stopped else str(error))
         raise
+    # In this order: a run that is killed in between is finished, and does not begin anew.
+    job.log.update(state="finished", seconds=round(job.seconds, 3), memory=peak_memory(job.fabric))
     if job.fabric.is_global_zero:
         for path in list_checkpoints(folder):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             (folder / FOLDER).rmdir()
-    job.log.update(state="finished", seconds=round(job.seconds, 3), memory=peak_memory(job.fabric))
     return result
 
 
