@@ -22,7 +22,7 @@ from srkd.data.packed import (
 )
 from srkd.data.pairs import Source, find_pairs, iter_pairs
 from srkd.data.sets import choose_validation, read_hash_list
-from srkd.errors import SrkdError, UsageError
+from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import console, track, write_text
 
 
@@ -63,6 +63,7 @@ def prepare(
         UsageError: no images, or `out` holds something else.
         SrkdError: an image cannot be read, or the disk is full; what is packed by then is kept.
     """
+    choose("scale", scale, (2, 3, 4))
     folder = Path(out)
     if folder.is_file():
         raise UsageError(f"{folder} is a file; give a folder")
