@@ -280,7 +280,7 @@ def _plot(summary: Mapping[str, Any], path: Path) -> None:
         axis.set_title(title, fontsize=10)
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(rows)), [row["method"] for row in rows])
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
     seeds = summary["seeds"]
     figure.suptitle(
         f"difference to the control, 95 % interval over {seeds} seed{'s' * (seeds > 1)}", fontsize=11
