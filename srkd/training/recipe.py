@@ -166,4 +166,4 @@ def without_teacher(stage: Stage) -> Stage:
         for k, v in stage.critics.items()
         if v.real != "teacher"
     }
-    return replace(stage, losses=losses, critics=critics, mutual=None)
+    return replace(stage, losses=losses, critics=critics, mutual=None, kd_replaces=False)
