@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from srkd.errors import UsageError
+from srkd.errors import SrkdError, UsageError
 from srkd.files import console
 
 
@@ -82,6 +82,33 @@ def find_weights(weights: str | Path) -> Path:
         return path
     names = f"; shipped names: {', '.join(shipped)}" if shipped else ""
     raise UsageError(f"there is no weights file {path}{names}")
+
+
+def find_onnx(weights: str | Path) -> Path | None:
+    """The ONNX file that comes with shipped weights, or the path itself when it is one."""
+    entry = list_shipped().get(str(weights), {})
+    path = shipped_folder() / entry["onnx"] if "onnx" in entry else Path(weights)
+    return path if path.suffix == ".onnx" and path.is_file() else None
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What `save_generator` stored beside the tensors; empty for a safetensors file of other origin.
+
+    Raises:
+        SrkdError: it is not a safetensors file, or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {}).get("srkd", "{}"))
+        if header and not isinstance(header.get("config"), dict):
+            raise ValueError("its header names no architecture")
+        return header
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:
+        raise SrkdError(
+            f"{path} is not a safetensors file, or is damaged ({error}); nothing was loaded"
+        ) from error
 
 
 def shipped_folder() -> Path:

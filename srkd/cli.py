@@ -81,7 +81,11 @@ def call(name: str, words: Sequence[str]) -> None:
     function = find(name)
     parameters = inspect.signature(function).parameters
     positional = [key for key, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    usage = " ".join(["%(prog)s", *(key.upper() for key in positional), "[OPTIONS]"])
+    # One that may be a list takes all the words.
+    several = [key for key in positional if "list[" in str(parameters[key].annotation)]
+    positional = positional[: positional.index(several[0]) + 1] if several else positional
+    places = [f"{key.upper()}..." if key in several else key.upper() for key in positional]
+    usage = " ".join(["%(prog)s", *places, "[OPTIONS]"])
     parser = ArgumentParser(prog=f"srkd {name}", usage=usage, exit_on_error=False)
     takes_recipe = "print_config" in parameters
     if takes_recipe:
@@ -145,21 +149,26 @@ def _take_nested(words: Sequence[str]) -> tuple[list[str], list[tuple[list[str],
 
 def _spell_out(words: Sequence[str], parser: Any, positional: Sequence[str]) -> list[str]:
     """Makes every word `--snake_case=value`: from dashes, from a short form, from `--option value`, from a
-    bare `--flag`, and from a positional word, whose name is the next of `positional`."""
+    bare `--flag`, and from a positional word, whose name is the next of `positional` (a list takes all)."""
     flags = {action.dest for action in parser._actions if getattr(action, "_typehint", None) is bool}
     lists = {
         action.dest for action in parser._actions if list[str] in get_args(getattr(action, "_typehint", None))
     }
     several: dict[str, list[str]] = {}
     names = iter(positional)
+    name = None
     result = []
     queue = list(words)
     while queue:
         word = queue.pop(0)
         word = SHORT.get(word, word)
         if not word.startswith("-") or word == "-":
-            name = next(names, None)
-            result.append(f"--{name}={word}" if name else word)
+            if name not in lists:
+                name = next(names, None)
+            if name is not None and name in lists:
+                several.setdefault(name, []).append(word)
+            else:
+                result.append(f"--{name}={word}" if name else word)
         elif word.startswith("--"):
             key, found, value = word[2:].partition("=")
             key = key.replace("-", "_")

@@ -189,9 +189,9 @@ def _train(recipe: Recipe) -> None:
 
 
 def _score(recipe: Recipe, weights: Path, lpips: str) -> dict[str, float]:
+    from srkd.backends import open_upscaler
     from srkd.data import open_data
     from srkd.evaluation import score
-    from srkd.upscaling import open_upscaler
 
     smallest = max(stage.crop for stage in recipe.resolve().values())
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad)

@@ -55,10 +55,10 @@ def extend(
         UsageError: no such weights or data, or weights of another package.
         SrkdError: training failed.
     """
+    from srkd.backends import open_upscaler
     from srkd.data import EMBEDDED_TEST, embedded_photos, open_data, read_pair
     from srkd.evaluation import score
     from srkd.training.fit import run
-    from srkd.upscaling import open_upscaler
     from srkd.weights import load_generator
 
     student = load_generator(weights)

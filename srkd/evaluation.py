@@ -9,10 +9,11 @@ import numpy as np
 from rich.table import Table
 
 from srkd import metrics
+from srkd.backends import Device, open_upscaler
 from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, find_pairs, read_pair
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import console, track, write_text
-from srkd.upscaling import Device, Upscaler, open_upscaler
+from srkd.tiling import Upscaler
 
 
 def evaluate(

@@ -1,8 +1,10 @@
 """Files that appear whole or not at all, and the terminal everything is reported on."""
 
 import contextlib
+import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +25,16 @@ def track(items: Iterable[T], description: str, total: int) -> Iterable[T]:
     return rich.progress.track(
         items, description, total=total, console=console, transient=True, disable=not shown
     )
+
+
+@contextlib.contextmanager
+def progress(description: str, total: float) -> Iterator[Callable[[float], None]]:
+    """Yields a function that advances a progress bar with an estimate, shown on a terminal."""
+    columns = [*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn()]
+    bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar:
+        task = bar.add_task(description, total=total)
+        yield lambda amount: bar.advance(task, amount)
 
 
 @contextlib.contextmanager
@@ -51,7 +63,37 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def publish(path: str | Path, beside: Sequence[str] = ()) -> Iterator[Path]:
+    """Yields a path of the same name in a temporary folder; what is written there, and the files of the
+    suffixes `beside` next to it, move to `path`'s folder together on success, and are gone otherwise.
+
+    Raises:
+        SrkdError: the files cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+            draft = Path(folder) / path.name
+            yield draft
+            # The file itself last: where it is, what belongs to it is there.
+            for suffix in (*beside, path.suffix):
+                written = draft.with_suffix(suffix)
+                with written.open("rb+") as file:
+                    os.fsync(file.fileno())
+                written.replace(path.with_suffix(suffix))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SrkdError(f"cannot write {path}: {reason}; free some space or choose another place") from error
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes a UTF-8 text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def file_hash(path: Path) -> str:
+    """The first 16 hex digits of a file's SHA-256, which names weights without their path."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

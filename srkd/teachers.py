@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from srkd.catalog import find_weights, list_shipped
 from srkd.errors import UsageError
-from srkd.files import console
-from srkd.weights import file_hash, load_discriminator, load_generator
+from srkd.files import console, file_hash
+from srkd.weights import load_discriminator, load_generator
 
 
 class Teacher(nn.Module):

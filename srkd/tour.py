@@ -55,13 +55,14 @@ def quickstart(
         UsageError: the folder is not empty, or the teacher does not fit.
         SrkdError: a step failed.
     """
+    from srkd.backends import open_upscaler
     from srkd.data import EMBEDDED_TEST, embedded_photos, read_pair
     from srkd.evaluation import score
     from srkd.exports import export
     from srkd.report import busiest_window, plot_curves, write_report
     from srkd.strategies import STRATEGIES
     from srkd.training import distill, train
-    from srkd.upscaling import open_upscaler, upscale
+    from srkd.upscaling import upscale
 
     began = time.monotonic()
     folder = Path(out)

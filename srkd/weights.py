@@ -1,6 +1,5 @@
 """Weights files: safetensors that carry what rebuilds their own model, and the shipped ones by name."""
 
-import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
-from srkd.catalog import find_weights
+from srkd.catalog import find_weights, read_header
 from srkd.errors import SrkdError, UsageError
 from srkd.files import replacing
 from srkd.models import create_discriminator, create_generator
@@ -94,25 +93,6 @@ def copy_weights(source: nn.Module, target: nn.Module, name: str | Path) -> None
             )
             raise UsageError(f"{name} holds another architecture than the model: '{key}' is {detail}")
     target.load_state_dict(other)
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """What `save_generator` stored beside the tensors; empty for a safetensors file of other origin."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("srkd", "{}"))
-        if header and not isinstance(header.get("config"), dict):
-            raise ValueError("its header names no architecture")
-        return header
-    except (SafetensorError, OSError, ValueError, AttributeError) as error:
-        raise SrkdError(
-            f"{path} is not a safetensors file, or is damaged ({error}); nothing was loaded"
-        ) from error
-
-
-def file_hash(path: Path) -> str:
-    """The first 16 hex digits of a file's SHA-256, which names a teacher without its path."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _rebuild(path: Path, header: dict[str, Any], kind: str) -> nn.Module:

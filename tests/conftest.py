@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import srkd
+from srkd.cli import main
 from srkd.data import embedded_photos
 from srkd.images import read_image, write_image
 
@@ -68,6 +69,19 @@ def on_full_disk(words: list[str], limit: int) -> tuple[int, str]:
     command = [sys.executable, "-B", "-c", code, *words]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, done.stderr
+
+
+def fails(capsys, code, *words):
+    """Runs a command that must fail; returns its single line of complaint."""
+    assert main([str(word) for word in words]) == code
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1 and "Traceback" not in error, error
+    return error
+
+
+def python(text, *words):
+    command = [sys.executable, "-c", text, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(autouse=True)

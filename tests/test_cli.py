@@ -2,20 +2,18 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import on_full_disk
+from conftest import fails, on_full_disk, python
 from PIL import Image
 
 import srkd
 from srkd import SrkdError, UsageError, create_generator, load_generator, resample, save_generator
 from srkd.cli import COMMANDS, main
-from srkd.images import read_image, read_image_alpha, write_image
+from srkd.images import read_image, write_image
 
 RECIPES = Path(srkd.__file__).parent / "recipes"
 
@@ -26,19 +24,6 @@ def weights(tmp_path_factory):
     return save_generator(
         create_generator("srgan_tiny"), tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     )
-
-
-def fails(capsys, code, *words):
-    """Runs a command that must fail; returns its single line of complaint."""
-    assert main([str(word) for word in words]) == code
-    error = capsys.readouterr().err.strip()
-    assert len(error.splitlines()) == 1 and "Traceback" not in error, error
-    return error
-
-
-def python(text, *words):
-    command = [sys.executable, "-c", text, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_neither_the_package_nor_its_help_imports_torch():
@@ -183,15 +168,6 @@ def test_export_safetensors_for_other_programs(tmp_path, weights):
     path = srkd.export(str(weights), format="safetensors", out=str(tmp_path / "w.safetensors"))
     a, b = (load_generator(p).state_dict() for p in (path, weights))
     assert all(torch.equal(a[key], b[key]) for key in a)
-
-
-def test_alpha_is_kept(tmp_path, weights):
-    rgba = np.random.default_rng(0).integers(0, 256, (12, 9, 4), np.uint8)
-    write_image(tmp_path / "in.png", rgba[..., :3].copy(), rgba[..., 3])
-    srkd.upscale(str(tmp_path / "in.png"), str(tmp_path / "out.png"), weights=str(weights))
-    pixels, alpha = read_image_alpha(tmp_path / "out.png")
-    assert pixels.shape == (48, 36, 3)
-    assert np.array_equal(alpha, resample.upscale_bicubic(rgba[..., 3], 4))
 
 
 def test_orientation_gray_and_sixteen_bit_are_read(tmp_path):

@@ -7,10 +7,11 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from srkd import UsageError, metrics
+from srkd.backends import open_upscaler
 from srkd.data import find_pairs, read_pair
 from srkd.evaluation import evaluate, score
 from srkd.perceptual import load_lpips, load_trunk
-from srkd.upscaling import Upscaler, open_upscaler
+from srkd.tiling import Upscaler
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srkd import UsageError, create_discriminator, create_generator, load_generator, save_generator
-from srkd.exports import BOUND, export
 from srkd.models import DISCRIMINATORS, GENERATORS
-from srkd.models.cost import count_macs, count_parameters
-from srkd.upscaling import Upscaler, open_upscaler
+from srkd.models.cost import count_macs, count_memory, count_parameters
+from srkd.models.fusing import fuse
+from srkd.tiling import Upscaler
 
 # Small forms of every architecture and option; the named sizes differ from them in numbers only.
 SMALL = [
@@ -19,7 +19,12 @@ SMALL = [
     for tail in ("paper", "lr")
     for norm in ("none", "bn")
     for skip in ("none", "nearest", "bilinear")
-] + [("compact", {"channels": 8, "convs": 3})]
+]
+SMALL += [
+    ("branched", {"channels": 8, "blocks": 1, "branches": 2, "branch_blocks": 1}),
+    ("span", {"channels": 8}),
+    ("compact", {"channels": 8, "convs": 3}),
+]
 
 
 def build(name, options, scale=4):
@@ -99,17 +104,6 @@ def test_tiles_give_the_whole_image(architecture, height, width, tile):
     assert abs(difference).max() <= 1
 
 
-@pytest.mark.parametrize(("name", "options"), SMALL[::4] + SMALL[-1:])
-def test_onnx_export_computes_the_same(tmp_path, name, options):
-    model = build(name, options)
-    source = save_generator(model, tmp_path / "w.safetensors")
-    exported = open_upscaler(export(str(source)))
-    assert (exported.scale, exported.radius) == (4, model.radius)
-    batch = np.random.default_rng(1).random((3, 3, 19, 8), np.float32)
-    with torch.no_grad():
-        assert np.abs(exported.run(batch) - model(torch.from_numpy(batch)).numpy()).max() <= BOUND
-
-
 @pytest.mark.parametrize("scale", [2, 4])
 def test_compact_is_spandrels_bit_for_bit(tmp_path, scale):
     model, image = create_generator("compact_s", scale).eval(), torch.rand(1, 3, 20, 14)
@@ -118,6 +112,59 @@ def test_compact_is_spandrels_bit_for_bit(tmp_path, scale):
     assert (descriptor.architecture.id, descriptor.scale) == ("Compact", scale)
     with torch.no_grad():
         assert torch.equal(descriptor.model(image), model(image))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_span_is_spandrels(tmp_path, scale):
+    """In spandrel's evaluation, which runs the merged kernels of the file, and in its training, which runs
+    the branches."""
+    model, image = create_generator("span", scale, channels=8).eval(), torch.rand(1, 3, 20, 14)
+    save_generator(model, tmp_path / "w.safetensors")
+    descriptor = spandrel.ModelLoader().load_from_file(tmp_path / "w.safetensors")
+    assert (descriptor.architecture.id, descriptor.scale) == ("SPAN", scale)
+    with torch.no_grad():
+        for mode in (False, True):
+            found = descriptor.model.train(mode)(image)
+            torch.testing.assert_close(found, model(image), rtol=0, atol=1e-6)
+
+
+def test_merged_kernels_follow_training():
+    """What a state dict says of them is up to date, whatever was loaded or averaged."""
+    model = create_generator("span", channels=4)
+    stale = {key: value * 0 if "eval_conv" in key else value for key, value in model.state_dict().items()}
+    other = create_generator("span", channels=4)
+    other.load_state_dict(stale)
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    model(torch.rand(1, 3, 8, 8)).sum().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            assert parameter.grad is not None and parameter.grad.any()
+            parameter.sub_(parameter.grad, alpha=0.1)
+    averaged.update_parameters(model)
+    for network in (model, other, averaged.module):
+        for key, value in network.state_dict().items():
+            if key.endswith("eval_conv.weight"):
+                block = network.get_submodule(key.removesuffix(".eval_conv.weight"))
+                assert torch.equal(value, block.merged().weight)
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_fused_networks_compute_the_same(name, options):
+    model, image = build(name, options), torch.rand(1, 3, 12, 17)
+    fused = fuse(model)
+    kinds = {type(module).__name__ for module in fused.modules()}
+    assert not kinds & {"BatchNorm2d", "Conv3XC"}
+    with torch.no_grad():
+        torch.testing.assert_close(fused(image), model(image), rtol=0, atol=2e-6)
+    assert not fused.training and all(p.requires_grad for p in model.parameters())
+
+
+def test_memory_is_that_of_the_widest_layer():
+    """Compact: the widest point is between two layers of 32 channels; its PixelShuffle and skip are narrower
+    than that, at x2."""
+    model = create_generator("compact", 2, channels=32, convs=2)
+    # The image, a layer's input and output.
+    assert count_memory(model) == pytest.approx(4 * (3 + 32 + 32), rel=1e-3)
 
 
 def test_a_spandrel_file_loads(tmp_path):

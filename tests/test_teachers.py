@@ -134,7 +134,7 @@ def packed(photos, tmp_path):
 
 
 def stored(folder, teachers):
-    from srkd.weights import file_hash
+    from srkd.files import file_hash
 
     found = open_data(str(folder), 4, teachers=[file_hash(Path(t)) for t in teachers])
     return found.train + found.val
@@ -197,7 +197,7 @@ def test_training_takes_stored_outputs_unless_it_looks_inside(photos, packed, te
 
 
 def test_an_interrupted_teacher_goes_on(photos, packed, teacher, tmp_path, monkeypatch):
-    from srkd.upscaling import Upscaler
+    from srkd.tiling import Upscaler
 
     file, real, calls = str(teacher / "pretrain.safetensors"), Upscaler.tiles, []
 

@@ -23,7 +23,8 @@ from srkd.data.packed import (
 from srkd.data.pairs import Source, find_pairs, iter_pairs
 from srkd.data.sets import choose_validation, read_hash_list
 from srkd.errors import SrkdError, UsageError, choose
-from srkd.files import console, track, write_text
+from srkd.files import console, file_hash, track, write_text
+from srkd.tiling import Upscaler, put
 
 
 def prepare(
@@ -158,9 +159,8 @@ def _add_teacher(
     folder: Path, manifest: dict[str, Any], weights: str, precision: Literal["uint8", "float16"], tile: int
 ) -> dict[str, Any]:
     """Adds a teacher's outputs on every image; says how far storage and tiles are from the exact ones."""
+    from srkd.backends import open_upscaler
     from srkd.catalog import find_weights
-    from srkd.upscaling import open_upscaler
-    from srkd.weights import file_hash
 
     path = find_weights(weights)
     digest, scale, images = file_hash(path), manifest["scale"], manifest["images"]
@@ -186,9 +186,7 @@ def _add_teacher(
     todo = list(zip(images, small, strict=True))[begun:]
     try:
         for entry, lr in track(todo, f"{path.stem} on {len(todo)} images", len(todo)):
-            exact = np.empty((lr.shape[0] * scale, lr.shape[1] * scale, 3), np.float32)
-            for place, part in model.tiles(lr, tile):
-                exact[place] = part
+            exact = _enlarge(model, lr, tile)
             stored = _store(exact, precision)
             gap = np.abs(stored.astype(np.float32) / (255 if precision == "uint8" else 1) - exact)
             appender.append(
@@ -227,11 +225,15 @@ def _store(image: np.ndarray, precision: str) -> np.ndarray:
     return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _tiling(model: Any, lr: np.ndarray, tile: int) -> dict[str, float]:
+def _tiling(model: Upscaler, lr: np.ndarray, tile: int) -> dict[str, float]:
     """How far tiles take a teacher's output from that on the whole image."""
-    whole = np.concatenate([part.ravel() for _, part in model.tiles(lr, 0)]).reshape(
-        lr.shape[0] * model.scale, lr.shape[1] * model.scale, 3
-    )
-    gaps = [np.abs(whole[place] - part).ravel() for place, part in model.tiles(lr, tile)]
-    every = np.concatenate(gaps)
+    every = np.abs(_enlarge(model, lr, tile) - _enlarge(model, lr, 0))
     return {"largest": float(every.max()), "mean": float(every.mean())}
+
+
+def _enlarge(model: Upscaler, lr: np.ndarray, tile: int) -> np.ndarray:
+    """A teacher's output, float32 about [0, 1]."""
+    result = np.empty((lr.shape[0] * model.scale, lr.shape[1] * model.scale, 3), np.float32)
+    for part in model.parts(lr, tile):
+        put(result, part)
+    return result

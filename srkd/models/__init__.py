@@ -9,6 +9,7 @@ from srkd.errors import UsageError, choose
 from srkd.models.branched import BranchedGenerator
 from srkd.models.compact import Compact
 from srkd.models.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
+from srkd.models.span import SPAN
 from srkd.models.srgan import SRGANGenerator
 
 # name -> (class, options). A name without options is the architecture itself, with its defaults.
@@ -29,6 +30,9 @@ GENERATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "compact": (Compact, {}),
     "compact_s": (Compact, {"channels": 32, "convs": 8}),
     "compact_m": (Compact, {"channels": 64, "convs": 16}),
+    "span": (SPAN, {}),
+    "span_s": (SPAN, {"channels": 32}),
+    "span_m": (SPAN, {"channels": 48}),
 }
 DISCRIMINATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "vgg": (VGGDiscriminator, {}),

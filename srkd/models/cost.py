@@ -1,26 +1,76 @@
 """What a network costs."""
 
+import copy
+import weakref
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
+
+from srkd.models.fusing import merge
 
 
 def count_parameters(model: nn.Module) -> int:
-    """The number of weights."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """The number of weights, of re-parameterised blocks in their merged form."""
+    return sum(parameter.numel() for parameter in merge(model).parameters())
 
 
 def count_macs(model: nn.Module, scale: int, height: int = 720, width: int = 1280) -> int:
-    """Multiply-accumulates of the convolutions for one output image, counted without computing them.
+    """Multiply-accumulates of the convolutions for one output image, counted without computing them, of
+    re-parameterised blocks in their merged form.
 
     Args:
-        model: a generator; it is moved to the meta device and must not be used afterwards.
+        model: a generator.
         scale: its factor.
         height, width: size of the output.
     """
-    model = model.to("meta").eval()
     # Rounded up where the scale does not divide the size, as 1280/3.
     image = torch.empty(1, 3, -(-height // scale), -(-width // scale), device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(image)
+        merge(model).to("meta")(image)
     return counter.get_total_flops() // 2
+
+
+def count_memory(model: nn.Module) -> float:
+    """Bytes of float32 activations per LR pixel that are alive at a forward pass's widest point, input and
+    output included, counted without computing them."""
+    side = 64
+    image = torch.empty(1, 3, side, side, device="meta")
+    network = copy.deepcopy(model).eval().to("meta")
+    with _LiveBytes() as live, torch.no_grad():
+        network(image)
+    return (live.most + image.nbytes) / side**2
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Adds up the storages that tensors made under it hold, while they live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}
+        self.users: dict[int, int] = {}
+        self.now = self.most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._hold(tensor)
+        return result
+
+    def _hold(self, tensor: Tensor) -> None:
+        key = tensor.untyped_storage()._cdata
+        if self.users.get(key, 0) == 0:
+            self.sizes[key] = tensor.untyped_storage().nbytes()
+            self.now += self.sizes[key]
+            self.most = max(self.most, self.now)
+        self.users[key] = self.users.get(key, 0) + 1
+        weakref.finalize(tensor, self._release, key)
+
+    def _release(self, key: int) -> None:
+        self.users[key] -= 1
+        if self.users[key] == 0:
+            self.now -= self.sizes[key]

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from srkd import metrics, resample
 from srkd.data import Batch, Crops, DataSet, Pair, open_data
 from srkd.errors import SrkdError, UsageError
-from srkd.files import console, write_text
+from srkd.files import console, file_hash, write_text
 from srkd.models import create_discriminator, create_generator
 from srkd.strategies import STRATEGIES, Stage
 from srkd.teachers import Teacher, find_teachers, load_teachers, name_teacher
@@ -53,7 +53,7 @@ from srkd.training.state import (
     uses_teacher,
 )
 from srkd.training.step import NotFinite, Part, train_step
-from srkd.weights import copy_weights, file_hash, load_generator, save_module
+from srkd.weights import copy_weights, load_generator, save_module
 
 DEFAULT_MODEL = "srgan_student_lite"
 LOG_EVERY = 20  # steps; more often in stages too short for a curve of that

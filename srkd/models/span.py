@@ -1,0 +1,127 @@
+"""SPAN, the Swift Parameter-free Attention Network (Wan et al. 2023, arXiv 2311.12770)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.errors import choose
+
+
+class SPAN(nn.Module):
+    """Six blocks at LR size whose features attend to themselves without weights of their own, then one
+    pixel-shuffle; re-parameterised convolutions throughout.
+
+    The state dict has spandrel's keys (`block_1.c1_r.sk.weight`), so spandrel, chaiNNer and ComfyUI load the
+    weights as they are. Without the published input normalisation, which spandrel reads from `no_norm`.
+
+    Args:
+        channels: width.
+        scale: 2, 3 or 4.
+
+    Shape:
+        LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
+    """
+
+    def __init__(self, channels: int = 48, scale: int = 4):
+        super().__init__()
+        choose("scale", scale, (2, 3, 4))
+        self.scale = scale
+        self.register_buffer("no_norm", torch.zeros(1))
+        self.conv_1 = Conv3XC(3, channels)
+        for number in range(1, 6):
+            setattr(self, f"block_{number}", SPAB(channels))
+        self.block_6 = LastSPAB(channels)
+        self.conv_cat = nn.Conv2d(4 * channels, channels, 1)
+        self.conv_2 = Conv3XC(channels, channels)
+        self.upsampler = nn.Sequential(
+            nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)
+        )
+        # A 3x3 convolution at the start, three in each block, two at the end.
+        self.radius = 1 + 6 * 3 + 2
+        self.taps = [*(f"block_{number}" for number in range(1, 6)), "conv_2"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.conv_1(x)
+        features = [first]
+        for number in range(1, 6):
+            features.append(getattr(self, f"block_{number}")(features[-1]))
+        last, inner = self.block_6(features[-1])
+        return self.upsampler(self.conv_cat(torch.cat([first, self.conv_2(last), features[1], inner], 1)))
+
+
+class SPAB(nn.Module):
+    """Three convolutions whose result, an odd function of itself away from zero, weighs its own sum with the
+    input: `(y + x) (sigmoid(y) - 1/2)`, `(N, C, H, W)` to the same shape."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.c1_r = Conv3XC(channels, channels)
+        self.c2_r = Conv3XC(channels, channels)
+        self.c3_r = Conv3XC(channels, channels)
+
+    def forward(self, x: Tensor) -> Any:
+        return self._attend(x)[0]
+
+    def _attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        inner = F.silu(self.c1_r(x))
+        out = self.c3_r(F.silu(self.c2_r(inner)))
+        return (out + x) * (torch.sigmoid(out) - 0.5), inner
+
+
+class LastSPAB(SPAB):
+    """A block that gives the features inside it, too."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._attend(x)
+
+
+class Conv3XC(nn.Module):
+    """A 3x3 convolution in training form: 1x1 to twice the width, 3x3, 1x1 back, beside a 1x1.
+
+    Nothing lies between them, so every pass, in training too, merges them into the 3x3 kernel that they
+    amount to: the same function of the same weights for a fraction of the arithmetic. The merged kernel goes
+    into the state dict as `eval_conv`, where spandrel looks for it, and is not read back.
+    """
+
+    def __init__(self, width_in: int, width_out: int, gain: int = 2):
+        super().__init__()
+        self.sk = nn.Conv2d(width_in, width_out, 1)
+        self.conv = nn.Sequential(
+            nn.Conv2d(width_in, width_in * gain, 1),
+            nn.Conv2d(width_in * gain, width_out * gain, 3),
+            nn.Conv2d(width_out * gain, width_out, 1),
+        )
+        self.register_state_dict_post_hook(_add_merged)
+        self.register_load_state_dict_pre_hook(_drop_merged)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, *self._merge(), padding=1)
+
+    def merged(self) -> nn.Conv2d:
+        """The plain convolution that this amounts to."""
+        weight, bias = self._merge()
+        conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+        conv.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
+        return conv
+
+    def _merge(self) -> tuple[Tensor, Tensor]:
+        (w1, b1), (w2, b2), (w3, b3), (skip, b) = map(_parts, (*self.conv, self.sk))
+        narrow, wide = w3[..., 0, 0], w1[..., 0, 0]
+        weight = torch.einsum("om,mkhw,ki->oihw", narrow, w2, wide) + F.pad(skip, [1, 1, 1, 1])
+        return weight, narrow @ (w2.sum((2, 3)) @ b1 + b2) + b3 + b
+
+
+def _parts(layer: Any) -> tuple[Tensor, Tensor]:
+    return layer.weight, layer.bias
+
+
+def _add_merged(module: Any, state: Any, prefix: str, _metadata: Any) -> None:
+    for name, value in zip(("weight", "bias"), module._merge(), strict=True):
+        state[f"{prefix}eval_conv.{name}"] = value.detach()
+
+
+def _drop_merged(_module: Any, state: Any, prefix: str, *_: Any) -> None:
+    for name in ("weight", "bias"):
+        state.pop(f"{prefix}eval_conv.{name}", None)
