@@ -324,10 +324,10 @@ def show(title: str, found: Mapping[str, Any]) -> None:
 
 
 def parse_size(text: str) -> Size:
-    width, height = (int(word) for word in text.split("x"))
-    if min(width, height) < 16:
-        raise ValueError
-    return width, height
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) >= 16 for side in sides):
+        raise argparse.ArgumentTypeError(f"{text} is no WIDTHxHEIGHT of at least 16 pixels each")
+    return int(sides[0]), int(sides[1])
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -355,7 +355,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         onnx = srkd.export(name, format="onnx", out=str(folder / "ours.onnx"))
-        if open_upscaler(onnx, backend="onnxruntime").scale != SCALE:
+        if open_upscaler(onnx, backend="onnxruntime", threads=threads).scale != SCALE:
             raise UsageError(f"{name} is not x{SCALE}, as the comparison is")
         contenders, left_out = find_contenders(
             onnx, arguments.ncnn_models, arguments.dat, name, threads, folder

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from srkd import resample
-from srkd.data import embedded_photos
 from srkd.errors import SrkdError, UsageError
-from srkd.images import read_image
 
 # Of foreign networks the receptive field is not known; theirs are windows of 8 to 32 pixels.
 FOREIGN_RADIUS = 32
@@ -82,6 +79,10 @@ def open_onnx(path: Path, threads: int | None = None) -> OnnxModel:
 
 def _try_out(path: Path, run: Callable[[np.ndarray], np.ndarray]) -> tuple[int, int, float]:
     """A foreign network's scale, size multiple, and the value it takes for white."""
+    from srkd import resample
+    from srkd.data import embedded_photos
+    from srkd.images import read_image
+
     photo = read_image(embedded_photos(["astronaut.png"])[0])[:256, 128:384]
     image = resample.downscale(photo, 2).transpose(2, 0, 1)[None].astype(np.float32) / 255
     try:

@@ -268,11 +268,11 @@ def _place(picture: Any, part: Part) -> None:
     if not isinstance(picture, Image.Image):
         put(picture[..., : part.values.shape[2]], part)
         return
-    values = np.rint(part.values.clip(0, 1) * 255).astype(np.uint8)
-    mask = part.mask()
-    shape = None if mask is None else Image.fromarray(np.rint(mask * 255).astype(np.uint8))
-    tile = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
-    picture.paste(tile.convert(picture.mode), (part.columns.start, part.rows.start), shape)
+    for rows, values, mask in part.strips():
+        pixels = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+        strip = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        shape = None if mask is None else Image.fromarray(np.rint(mask * 255).astype(np.uint8))
+        picture.paste(strip.convert(picture.mode), (part.columns.start, rows.start), shape)
 
 
 def _enlarge_alpha(model: Upscaler, alpha: np.ndarray, tile: int | None) -> Iterator[Part]:
