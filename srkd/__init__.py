@@ -28,6 +28,7 @@ _HOMES = {
     "evaluate": "srkd.evaluation",
     "upscale": "srkd.upscaling",
     "export": "srkd.exports",
+    "card": "srkd.cards",
     "list_models": "srkd.catalog",
     "quickstart": "srkd.tour",
     "load_recipe": "srkd.strategies",
@@ -41,6 +42,7 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from srkd.cards import card as card
     from srkd.catalog import list_models as list_models
     from srkd.comparison import compare as compare
     from srkd.continual import extend as extend

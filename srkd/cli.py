@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "srkd.evaluation:evaluate",
     "upscale": "srkd.upscaling:upscale",
     "export": "srkd.exports:export",
+    "card": "srkd.cards:card",
     "models": "srkd.catalog:list_models",
 }
 SHORT = {"-o": "--out", "-w": "--weights"}

@@ -162,7 +162,7 @@ def read_photo(path: str | Path, megapixels: float = MEGAPIXELS) -> Photo:
                 image = file.convert("LA" if file.mode == "LA" else "RGBA")
             else:
                 image = file.convert("L" if file.mode in ("1", "L") else "RGB")
-            values = np.asarray(image)
+            values = np.array(image)
         pixels, alpha = _split(_upright(values, orientation))
         gray = pixels.ndim == 2
         if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):

@@ -1,0 +1,185 @@
+"""Model cards: what weights are, what they score, and what they are not for, in Markdown."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from srkd.catalog import find_weights, list_shipped
+from srkd.errors import UsageError
+from srkd.files import console, replacing, write_text
+
+# The photograph of the picture: scikit-image installs it, and no training of this package sees it.
+_PHOTO, _ORIGIN = "chelsea.png", "Chelsea the cat, by Stefan van der Walt, in scikit-image (CC0)"
+_SIDE = 160
+
+
+def card(
+    weights: str,
+    *,
+    out: str | None = None,
+    data: list[str] | str | None = None,
+    lpips: str = "st-lpips-alex",
+    overwrite: bool = False,
+) -> Path:
+    """Write the model card of weights, with a picture beside it.
+
+    What nobody recorded is said to be unknown.
+
+    Args:
+        weights: weights of this package (safetensors or ONNX), or a shipped name.
+        out: the Markdown file; when not given beside the weights, of shipped ones in the current folder.
+        data: benchmarks to score on now, each `NAME=FOLDER` of HR and LR images; may be given several times.
+        lpips: LPIPS variant of these scores.
+        overwrite: replace a card that exists.
+
+    Returns:
+        The card.
+
+    Raises:
+        UsageError: no such weights or data, weights of another package, or a card that exists.
+    """
+    from srkd.models.cost import count_macs, count_parameters
+    from srkd.weights import create_generator, load_generator
+
+    path = find_weights(weights)
+    target = (
+        Path(out)
+        if out
+        else Path(f"{path.stem}.md" if weights in list_shipped() else path.with_suffix(".md"))
+    )
+    if target.suffix != ".md":
+        raise UsageError(f"{target} does not end in .md")
+    picture = target.with_suffix(".png")
+    existing = [file for file in (target, picture) if file.exists()]
+    if existing and not overwrite:
+        raise UsageError(f"{existing[0]} exists; replace it with --overwrite, or choose another --out")
+    folders = dict(_named(item) for item in ([data] if isinstance(data, str) else data or []))
+    model: Any = load_generator(path)
+    info = model.info
+    config = info.get("config") or getattr(model, "config", None)
+    if not config:
+        raise UsageError(f"{path} holds weights of another package; cards are made of those of srkd")
+    entry = list_shipped().get(weights, {})
+    network = create_generator(**config)
+    facts = {
+        "architecture": f"`{config['name']}`, {_options(config)}",
+        "scale": f"x{model.scale}",
+        "parameters": f"{count_parameters(network):,}",
+        "multiply-accumulates": f"{count_macs(network, model.scale) / 1e9:.1f} G for a 1280x720 output",
+        "receptive field": f"{2 * model.radius + 1} x {2 * model.radius + 1} LR pixels",
+        "file": f"`{path.name}`, {path.stat().st_size / 2**20:.2f} MiB",
+        "licence": entry.get("license") or info.get("license") or "unknown",
+    }
+    scores = _known_scores(entry.get("scores", {})) + _measure(path, folders, lpips, model.scale)
+    parts = [
+        f"# {path.stem}",
+        entry.get("description", ""),
+        "## What it is",
+        _list(facts),
+        "## How it was trained",
+        _list(_training(info, entry)),
+        *([f"```sh\n{entry['command']}\n```"] if "command" in entry else []),
+        "## Scores",
+        _table(scores) if scores else "None recorded; `srkd card WEIGHTS --data NAME=FOLDER` measures them.",
+        f"![{_PHOTO}: bicubic, this model, original]({picture.name})",
+        f"The photograph is {_ORIGIN}; its LR image is MATLAB's bicubic x1/{model.scale}.",
+        "## Limits",
+        _limits(info, model.scale),
+        "## Use",
+        f"```sh\nsrkd upscale photo.jpg -o photo_x{model.scale}.png --weights {weights}\n```",
+    ]
+    _draw(path, model.scale, picture)
+    write_text(target, "\n\n".join(part for part in parts if part) + "\n")
+    console.print(f"-> {target}, {picture}", markup=False)
+    return target
+
+
+def _named(item: str) -> tuple[str, str]:
+    name, found, folder = item.partition("=")
+    if not found or not name or not folder:
+        raise UsageError(f"--data {item}: give NAME=FOLDER, as Set5=benchmark/Set5")
+    return name, folder
+
+
+def _options(config: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in config.items() if key not in ("name", "scale")}
+    return ", ".join(f"{key} {value}" for key, value in rest.items()) or "as published"
+
+
+def _training(info: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, str]:
+    distilled = info.get("teacher") or ("none" if "stage" in info else None)
+    steps = info.get("steps")
+    return {
+        "strategy": str(info.get("strategy") or "unknown"),
+        "last stage": f"{info['stage']}, {steps:,} steps" if "stage" in info and steps else "unknown",
+        "objective": str(info.get("objective") or "unknown"),
+        "teacher": distilled or "unknown",
+        "seed": str(info.get("seed", "unknown")),
+        "data": entry.get("data") or "unknown",
+        "command": "below" if "command" in entry else "unknown",
+    }
+
+
+def _known_scores(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
+    protocol = scores.get("protocol", "unknown")
+    sets = {name: found for name, found in scores.items() if name != "protocol"}
+    return [{"data": name, "model": "this", "protocol": protocol, **found} for name, found in sets.items()]
+
+
+def _measure(path: Path, folders: Mapping[str, str], lpips: str, scale: int) -> list[dict[str, Any]]:
+    from srkd.evaluation import evaluate
+
+    rows = []
+    for name, folder in folders.items():
+        for label, weights in (("bicubic", "bicubic"), ("this", str(path))):
+            found = evaluate(weights, folder, lpips=lpips, scale=scale)
+            rows.append({"data": name, "model": label, "protocol": found["protocol"], **found["mean"]})
+    return rows
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    for row in rows:
+        cells = [_cell(key, row.get(key, "")) for key in columns]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\nPSNR in dB; of LPIPS, lower is nearer."
+
+
+def _cell(key: str, value: Any) -> str:
+    return (f"{value:.2f}" if key == "psnr" else f"{value:.4f}") if isinstance(value, float) else str(value)
+
+
+def _list(facts: Mapping[str, str]) -> str:
+    return "\n".join(f"- {key}: {value}" for key, value in facts.items())
+
+
+def _limits(info: Mapping[str, Any], scale: int) -> str:
+    lines = [
+        f"Made for photographs shrunk x1/{scale} by an antialiased bicubic and otherwise clean. Noise, JPEG",
+        "blocks and blur are taken for detail and enlarged with it.",
+    ]
+    if info.get("objective") == "gan":
+        lines.append("Its detail is plausible, not true: do not read text, faces or measurements off it.")
+    else:
+        lines.append("It was trained for fidelity: smooth where it is not certain, without invented texture.")
+    return " ".join(lines)
+
+
+def _draw(path: Path, scale: int, target: Path) -> None:
+    """Bicubic, this model and the original, side by side."""
+    from srkd.backends import open_upscaler
+    from srkd.data import embedded_photos, read_pair
+    from srkd.report import busiest_window
+
+    pair = read_pair(embedded_photos([_PHOTO])[0], None, scale)
+    images = [open_upscaler(weights, "cpu", scale)(pair.lr) for weights in ("bicubic", path)]
+    top, left = busiest_window(pair.hr, _SIDE)
+    crops = [image[top : top + _SIDE, left : left + _SIDE] for image in (*images, pair.hr)]
+    gap = np.full((_SIDE, 4, 3), 255, np.uint8)
+    sheet = np.concatenate([crops[0], gap, crops[1], gap, crops[2]], axis=1)
+    with replacing(target) as temporary:
+        Image.fromarray(sheet.repeat(2, 0).repeat(2, 1)).save(temporary)

@@ -1,0 +1,64 @@
+"""Model cards say what is known, and that the rest is not."""
+
+import pytest
+import torch
+from conftest import fails
+from PIL import Image
+
+import srkd
+from srkd import create_generator, save_generator
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    return save_generator(create_generator("srgan_tiny"), path)
+
+
+def test_the_card_of_shipped_weights(tmp_path):
+    name, entry = next(iter(srkd.catalog.list_shipped().items()))
+    path = srkd.card(name, out=str(tmp_path / "card.md"))
+    text = path.read_text()
+    for part in (f"# {name}", "179,184", entry["license"], entry["command"], "y-crop4", "31.13", "Limits"):
+        assert part in text
+    assert "unknown" not in text
+    with Image.open(tmp_path / "card.png") as picture:
+        assert picture.size == (2 * (3 * 160 + 8), 320)
+    assert "](card.png)" in text
+
+
+def test_what_nobody_recorded_is_unknown(tmp_path, weights, photos):
+    text = srkd.card(str(weights), out=str(tmp_path / "c.md"), data=f"Mine={photos}").read_text()
+    assert "- data: unknown" in text and "- strategy: unknown" in text and "- licence: unknown" in text
+    rows = [line for line in text.splitlines() if line.startswith("| Mine |")]
+    assert len(rows) == 2 and "bicubic" in rows[0] and "y-crop4" in rows[1]
+
+
+def test_cards_of_onnx_files_and_of_gan_training(tmp_path):
+    path = save_generator(
+        create_generator("srgan_tiny"),
+        tmp_path / "g.safetensors",
+        stage="finetune",
+        steps=1200,
+        objective="gan",
+        strategy="g2g_al",
+        teacher="big@0123",
+        seed=3,
+        license="Apache-2.0",
+    )
+    text = srkd.card(str(srkd.export(str(path)))).read_text()
+    assert (tmp_path / "g.md").is_file() and "teacher: big@0123" in text and "finetune, 1,200 steps" in text
+    assert "plausible, not true" in text
+
+
+def test_misuse(capsys, tmp_path, weights):
+    target = tmp_path / "card.md"
+    target.write_text("mine")
+    assert "exists" in fails(capsys, 2, "card", weights, "--out", target)
+    assert target.read_text() == "mine" and not (tmp_path / "card.png").exists()
+    assert "NAME=FOLDER" in fails(capsys, 2, "card", weights, "--out", tmp_path / "x.md", "--data", "Set5")
+    assert "no folder" in fails(capsys, 2, "card", weights, "--out", tmp_path / "x.md", "--data", "A=nowhere")
+    assert "end in .md" in fails(capsys, 2, "card", weights, "--out", tmp_path / "x.txt")
+    assert "no weights file" in fails(capsys, 2, "card", "nothing")
+    assert [p.name for p in tmp_path.iterdir()] == ["card.md"]
