@@ -16,7 +16,6 @@ from rich.table import Table
 from srkd.errors import SrkdError, UsageError
 from srkd.files import console, write_text
 from srkd.strategies import STRATEGIES, load_recipe, merge
-from srkd.training.logs import read_state
 from srkd.training.recipe import Recipe
 
 # Higher is better for the first two.
@@ -154,10 +153,12 @@ def _result(recipe: Recipe, lpips: str) -> dict[str, float]:
             raise UsageError(f"{folder} holds a run of another recipe; give another --out")
         if f"lpips:{lpips}" in found:
             return {**found, "lpips": found[f"lpips:{lpips}"]}
+    from srkd.training.checkpoints import is_finished
+
     last = list(recipe.resolve())[-1]
     weights = folder / (f"{last}.safetensors" if recipe.members == 1 else f"{last}_0.safetensors")
     state = folder / "run.json"
-    if read_state(folder) != "finished":
+    if not is_finished(recipe):
         _train(recipe)
     facts = json.loads(state.read_text(encoding="utf-8"))
     scores = _score(recipe, weights, lpips)

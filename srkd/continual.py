@@ -7,7 +7,7 @@ from typing import Any, Literal
 from rich.table import Table
 
 from srkd.errors import UsageError
-from srkd.files import console, write_text
+from srkd.files import console, replacing, write_text
 from srkd.training.recipe import Recipe
 
 
@@ -58,6 +58,7 @@ def extend(
     from srkd.backends import open_upscaler
     from srkd.data import EMBEDDED_TEST, embedded_photos, open_data, read_pair
     from srkd.evaluation import score
+    from srkd.training.checkpoints import is_finished
     from srkd.training.fit import run
     from srkd.weights import load_generator
 
@@ -84,7 +85,7 @@ def extend(
         recipe = Recipe(**common, stages=stages, control=control, out=str(folder / name))
         finished = folder / name / "extend.safetensors"
         console.rule(f"{name} the loss against forgetting")
-        if not finished.is_file():
+        if not is_finished(recipe):
             run(recipe, resume=True)
         models[name] = str(finished)
     for name, model in models.items():
@@ -102,7 +103,8 @@ def extend(
         table.add_row(name, f"{found['old']:.2f}", gaps[0], f"{found['new']:.2f}", gaps[1])
     console.print(table)
     target = folder / "extended.safetensors"
-    target.write_bytes(Path(models["with"]).read_bytes())
+    with replacing(target) as temporary:
+        temporary.write_bytes(Path(models["with"]).read_bytes())
     facts = {
         "weights": Path(weights).name,
         "taps": taps,

@@ -168,14 +168,13 @@ def _report(
         kinds = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(others.items()))
         said += f", passed over files of other kinds ({kinds})"
     console.print(f"{said} -> {target}", markup=False)
-    for failure in failures:
-        console.print(f"failed: {failure}", markup=False)
     if failures:
-        one = len(failures) == 1
-        raise SrkdError(
-            f"{len(failures)} of {len(todo)} images failed: "
-            f"{failures[0] if one else 'see the lines above'}; the others are done"
-        )
+        told = "; ".join(failures)
+        if len(failures) > 3:
+            told = "see the lines above"
+            for failure in failures:
+                console.print(f"failed: {failure}", markup=False)
+        raise SrkdError(f"{len(failures)} of {len(todo)} images failed: {told}; the others are done")
 
 
 def enlarge(

@@ -151,7 +151,9 @@ def test_upscale_a_file_and_a_folder(tmp_path, photos, weights):
         main(["upscale", str(photos), "-o", str(tmp_path / "all"), "--weights", str(weights), "--tile", "40"])
         == 0
     )
-    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == sorted(p.name for p in photos.iterdir())
+    assert sorted(p.name for p in (tmp_path / "all").glob("[!.]*")) == sorted(
+        p.name for p in photos.iterdir()
+    )
     whole = srkd.upscale(str(source), str(tmp_path / "whole.png"), weights=str(weights), tile=0)[0]
     difference = read_image(whole).astype(int) - read_image(tmp_path / "all" / source.name)
     assert abs(difference).max() <= 1
@@ -242,7 +244,7 @@ def test_text_named_png(capsys, tmp_path, photos, weights):
     assert "left out" in capsys.readouterr().out
     error = fails(capsys, 1, "upscale", folder, "-o", tmp_path / "out", "-w", weights)
     assert "2 of 8 images failed" in error and "broken.png" in error and "cut.png" in error
-    assert len(list((tmp_path / "out").iterdir())) == 6
+    assert len(list((tmp_path / "out").glob("[!.]*"))) == 6
 
 
 def test_images_smaller_than_a_crop(capsys, tmp_path, photos):

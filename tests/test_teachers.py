@@ -199,7 +199,7 @@ def test_training_takes_stored_outputs_unless_it_looks_inside(photos, packed, te
 def test_an_interrupted_teacher_goes_on(photos, packed, teacher, tmp_path, monkeypatch):
     from srkd.tiling import Upscaler
 
-    file, real, calls = str(teacher / "pretrain.safetensors"), Upscaler.tiles, []
+    file, real, calls = str(teacher / "pretrain.safetensors"), Upscaler.parts, []
 
     def interrupted(self, *args):
         calls.append(1)
@@ -207,13 +207,13 @@ def test_an_interrupted_teacher_goes_on(photos, packed, teacher, tmp_path, monke
             raise KeyboardInterrupt
         return real(self, *args)
 
-    monkeypatch.setattr(Upscaler, "tiles", interrupted)
+    monkeypatch.setattr(Upscaler, "parts", interrupted)
     with pytest.raises(KeyboardInterrupt):
         srkd.prepare(str(photos), str(packed), teacher=file)
     assert not stored(packed, [])[0].targets and "teachers" not in json.loads(
         (packed / "manifest.json").read_text()
     )
-    monkeypatch.setattr(Upscaler, "tiles", real)
+    monkeypatch.setattr(Upscaler, "parts", real)
     srkd.prepare(str(photos), str(packed), teacher=file)
     srkd.prepare(str(photos), str(tmp_path / "whole"), teacher=file)
     for a, b in zip(stored(packed, [file]), stored(tmp_path / "whole", [file]), strict=True):
@@ -440,6 +440,8 @@ def test_extend_reports_what_was_forgotten_and_goes_on(photos, teacher, tmp_path
     assert model.info["strategy"] == "extend"
     again = srkd.extend(start, str(photos), out=str(tmp_path / "out"), weight=10.0, **options)
     assert again == result
+    with pytest.raises(UsageError, match="of another recipe: stages was"):
+        srkd.extend(start, str(photos), out=str(tmp_path / "out"), weight=5.0, **options)
     replayed = srkd.extend(
         start, str(photos), out=str(tmp_path / "replay"), replay=str(photos), **{**options, "steps": 2}
     )

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from srkd.errors import SrkdError, UsageError
 from srkd.files import console, replacing
-from srkd.training.recipe import CHANGEABLE
+from srkd.training.logs import read_state
+from srkd.training.recipe import CHANGEABLE, Recipe
 
 FOLDER = "checkpoints"
 
@@ -80,3 +82,22 @@ def check_same_recipe(folder: Path, old: Mapping[str, Any], new: Mapping[str, An
             "--allow_changes"
         )
     console.print(f"[yellow]note:[/] changed since the run was begun: {details}")
+
+
+def is_finished(recipe: Recipe) -> bool:
+    """Whether the recipe's folder holds its run, finished.
+
+    Raises:
+        UsageError: it holds the finished run of another recipe, named by what differs.
+    """
+    folder = Path(recipe.out)
+    if read_state(folder) != "finished":
+        return False
+    old, new = (
+        yaml.safe_load(text) for text in ((folder / "recipe.yaml").read_text("utf-8"), recipe.to_yaml())
+    )
+    changed = {key for key in {*old, *new} - CHANGEABLE if old.get(key) != new.get(key)}
+    if changed:
+        details = ", ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in sorted(changed))
+        raise UsageError(f"the run in {folder} is of another recipe: {details}; give another --out")
+    return True

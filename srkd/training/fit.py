@@ -569,6 +569,7 @@ def _occupied(folder: Path, resume: bool) -> Iterator[None]:
     if begun and not resume:
         raise UsageError(f"{folder} already holds a run; go on with --resume, or give another --out")
     lock = FileLock(folder / LOCK, timeout=0)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -587,7 +588,9 @@ def _occupied(folder: Path, resume: bool) -> Iterator[None]:
             # What was refused before its first step leaves no trace.
             if [path.name for path in folder.iterdir()] == [LOCK]:
                 (folder / LOCK).unlink()
-                folder.rmdir()
+                with contextlib.suppress(OSError):
+                    for path in made or [folder]:
+                        path.rmdir()
 
 
 def _start(recipe: Recipe, index: int) -> nn.Module:

@@ -123,13 +123,14 @@ class RunLog:
             return
         path = self.folder / LOG
         if path.exists():
-            order = list(stages)
+            # A stage that a changed recipe no longer has came before those that it has.
+            order = {name: number for number, name in enumerate(stages)}
             kept = [
                 line
                 for line in path.read_text(encoding="utf-8").splitlines()
                 if stage
                 and line.endswith("}")
-                and (order.index((e := json.loads(line))["stage"]), e["step"]) <= (order.index(stage), step)
+                and (order.get((e := json.loads(line))["stage"], -1), e["step"]) <= (order[stage], step)
             ]
             write_text(path, "".join(line + "\n" for line in kept))
         self.update()
