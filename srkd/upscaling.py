@@ -108,11 +108,11 @@ def upscale(
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
     target = Path(out)
-    jobs, others, single = _plan([images] if isinstance(images, str) else images, target, format)
+    jobs, others, alone = _plan([images] if isinstance(images, str) else images, target, format)
     weights = weights or _default_weights()
     settings = {"weights": "bicubic" if weights == "bicubic" else file_hash(find_weights(weights))}
     journal = _Journal(target, {**settings, "scale": scale, "quality": quality, "tta": tta})
-    todo = jobs if overwrite or single else [job for job in jobs if not journal.holds(job)]
+    todo = jobs if overwrite or alone else [job for job in jobs if not journal.holds(job)]
     existing = [job.target for job in todo if job.target.exists()]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists; replace it with --overwrite, or choose another -o")
@@ -138,12 +138,12 @@ def upscale(
                     advance,
                 )
             except (SrkdError, MemoryError) as error:
-                if single:
+                if alone:
                     raise
                 failures.append(str(error) or f"{job.source} does not fit into memory")
             else:
                 made.append(job.target)
-                if not single:
+                if not alone:
                     journal.add(job)
     _report(made, jobs, todo, others, failures, scale or model.scale, model, target)
     return made
@@ -329,8 +329,8 @@ def _resize(picture: Any, size: tuple[int, int]) -> Any:
 
 
 def _plan(inputs: Sequence[str], out: Path, format: str) -> tuple[list[_Job], Counter, bool]:
-    """What becomes what; how many files of other kinds the folders hold, by suffix; and whether it is a
-    single file into a file."""
+    """What becomes what; how many files of other kinds the folders hold, by suffix; and whether it is one
+    image given by its name."""
     found: list[tuple[Path, Path]] = []
     others: Counter = Counter()
     folders = False
@@ -353,14 +353,15 @@ def _plan(inputs: Sequence[str], out: Path, format: str) -> tuple[list[_Job], Co
                 found.append((match, Path(match.name)))
     if not found:
         raise UsageError(f"no images to upscale in {', '.join(inputs)}")
-    single = not folders and len(found) == 1 and out.suffix != "" and not out.is_dir()
-    if single:
+    alone = not folders and len(found) == 1
+    to_file = out.suffix != "" and not out.is_dir()
+    if alone and to_file:
         check_suffix(out)
         if out.resolve() == found[0][0].resolve():
             raise UsageError(f"{out} is the image to upscale; give another -o")
-        return [_Job(found[0][0], out)], others, True
-    if out.is_file():
-        raise UsageError(f"{out} is a file; give -o a folder, or a name ending in {', '.join(FORMATS)}")
+        return [_Job(found[0][0], out)], others, alone
+    if out.is_file() or (to_file and out.suffix.lower() in FORMATS):
+        raise UsageError(f"several images do not go into the file {out}; give -o a folder")
     jobs = [_Job(source, out / _rename(relative, format)) for source, relative in dict(found).items()]
     taken: dict[Path, Path] = {}
     for job in jobs:
@@ -369,7 +370,7 @@ def _plan(inputs: Sequence[str], out: Path, format: str) -> tuple[list[_Job], Co
             raise UsageError(f"{other} and {job.source} would both become {job.target}; rename one of them")
         if job.target.resolve() == job.source.resolve():
             raise UsageError(f"{job.source} would replace itself; give another -o")
-    return jobs, others, False
+    return jobs, others, alone
 
 
 def _count_others(folder: Path) -> Counter:

@@ -313,7 +313,7 @@ def test_outputs_that_exist_or_cannot_be(capsys, tmp_path, photos, weights):
     assert "--overwrite" in fails(capsys, 2, "upscale", source, "-o", target, "-w", weights)
     assert target.read_bytes() == b"precious"
     assert main(["upscale", str(source), "-o", str(target), "-w", str(weights), "--overwrite"]) == 0
-    assert "is a file" in fails(capsys, 2, "upscale", photos, "-o", target, "-w", weights)
+    assert "give -o a folder" in fails(capsys, 2, "upscale", photos, "-o", target, "-w", weights)
     assert "must end in one of .png" in fails(
         capsys, 2, "upscale", source, "-o", tmp_path / "x.gif", "-w", weights
     )

@@ -374,6 +374,18 @@ def test_an_output_inside_the_input_is_no_input(tmp_path, photo):
         assert [p.relative_to(tmp_path).as_posix() for p in out] == ["large/x.png"]
 
 
+def photo_in(folder: Path) -> Path:
+    Image.new("RGB", (4, 4)).save(folder / "other.png")
+    return folder / "other.png"
+
+
+def test_one_image_into_a_folder_leaves_nothing_else(tmp_path, photo):
+    Image.fromarray(photo).save(tmp_path / "x.png")
+    (tmp_path / "out").mkdir()
+    bicubic(tmp_path / "x.png", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["x.png"]
+
+
 def test_misuse(capsys, tmp_path, photo):
     source = tmp_path / "x.png"
     Image.fromarray(photo).save(source)
@@ -384,7 +396,8 @@ def test_misuse(capsys, tmp_path, photo):
     assert "would replace itself" in fails(capsys, 2, "upscale", source, "-o", tmp_path, "--overwrite")
     for option in ("tile=-1", "quality=0", "scale=0", "threads=0", "megapixels=-1"):
         assert "out of range" in fails(capsys, 2, "upscale", source, "-o", out, f"--{option}")
-    assert "ends in" in fails(capsys, 2, "upscale", source, "-o", tmp_path / "y.xyz") or True
+    assert "must end in one of" in fails(capsys, 2, "upscale", source, "-o", tmp_path / "y.xyz")
+    assert "give -o a folder" in fails(capsys, 2, "upscale", source, photo_in(tmp_path), "-o", out)
     assert not out.exists()
 
 
