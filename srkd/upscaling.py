@@ -339,8 +339,8 @@ def _plan(inputs: Sequence[str], out: Path, format: str) -> tuple[list[_Job], Co
         # The function, since Path.glob takes no absolute patterns.
         matches = [path] if path.exists() else sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
         if not matches:
-            what = "images match" if glob.has_magic(text) else "image or folder is"
-            raise UsageError(f"no {what} {text}")
+            what = "no images match" if glob.has_magic(text) else "there is no image or folder"
+            raise UsageError(f"{what} {text}")
         for match in matches:
             if match.is_dir():
                 folders = True
