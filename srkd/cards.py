@@ -9,11 +9,23 @@ from PIL import Image
 
 from srkd.catalog import find_weights, list_shipped
 from srkd.errors import UsageError
-from srkd.files import console, replacing, write_text
+from srkd.files import console, publish
 
 # The photograph of the picture: scikit-image installs it, and no training of this package sees it.
 _PHOTO, _ORIGIN = "chelsea.png", "Chelsea the cat, by Stefan van der Walt, in scikit-image (CC0)"
 _SIDE = 160
+# What weights are not for, by what they say of their training.
+_MADE_FOR: dict[str | None, str] = {
+    "none": "by an antialiased bicubic and otherwise clean. Noise, JPEG blocks and blur are taken for detail "
+    "and enlarged with it.",
+    "real": "with random blur, noise and JPEG compression. It may smooth what is fine and clean.",
+}
+_TEXTURE = "Its detail is plausible, not true: do not read text, faces or measurements off it."
+_DETAIL: dict[str | None, str] = {
+    "psnr": "It was trained for fidelity: smooth where it is not certain, without invented texture.",
+    "perceptual": _TEXTURE,
+    "gan": _TEXTURE,
+}
 
 
 def card(
@@ -31,7 +43,8 @@ def card(
     Args:
         weights: weights of this package (safetensors or ONNX), or a shipped name.
         out: the Markdown file; when not given beside the weights, of shipped ones in the current folder.
-        data: benchmarks to score on now, each `NAME=FOLDER` of HR and LR images; may be given several times.
+        data: benchmarks to score on now, beside bicubic, each `NAME=FOLDER` with the folder in the forms of
+            `srkd evaluate`; may be given several times. A recorded score of the same name gives way.
         lpips: LPIPS variant of these scores.
         overwrite: replace a card that exists.
 
@@ -73,7 +86,8 @@ def card(
         "file": f"`{path.name}`, {path.stat().st_size / 2**20:.2f} MiB",
         "licence": entry.get("license") or info.get("license") or "unknown",
     }
-    scores = _known_scores(entry.get("scores", {})) + _measure(path, folders, lpips, model.scale)
+    known = [row for row in _known_scores(entry.get("scores", {})) if row["data"] not in folders]
+    scores = known + _measure(path, folders, lpips, model.scale)
     parts = [
         f"# {path.stem}",
         entry.get("description", ""),
@@ -85,14 +99,17 @@ def card(
         "## Scores",
         _table(scores) if scores else "None recorded; `srkd card WEIGHTS --data NAME=FOLDER` measures them.",
         f"![{_PHOTO}: bicubic, this model, original]({picture.name})",
+        "From left to right: the LR image enlarged by bicubic, by this model, and the original. "
         f"The photograph is {_ORIGIN}; its LR image is MATLAB's bicubic x1/{model.scale}.",
         "## Limits",
-        _limits(info, model.scale),
+        # Shipped weights older than this record saw bicubic LR images; their entry's data says so.
+        _limits({"degradation": "none", **info} if entry else info, model.scale),
         "## Use",
         f"```sh\nsrkd upscale photo.jpg -o photo_x{model.scale}.png --weights {weights}\n```",
     ]
-    _draw(path, model.scale, picture)
-    write_text(target, "\n\n".join(part for part in parts if part) + "\n")
+    with publish(target, [picture.suffix]) as draft:
+        _draw(path, model.scale, draft.with_suffix(picture.suffix))
+        draft.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
     console.print(f"-> {target}, {picture}", markup=False)
     return target
 
@@ -158,15 +175,15 @@ def _list(facts: Mapping[str, str]) -> str:
 
 
 def _limits(info: Mapping[str, Any], scale: int) -> str:
-    lines = [
-        f"Made for photographs shrunk x1/{scale} by an antialiased bicubic and otherwise clean. Noise, JPEG",
-        "blocks and blur are taken for detail and enlarged with it.",
-    ]
-    if info.get("objective") == "gan":
-        lines.append("Its detail is plausible, not true: do not read text, faces or measurements off it.")
-    else:
-        lines.append("It was trained for fidelity: smooth where it is not certain, without invented texture.")
-    return " ".join(lines)
+    made, detail = _MADE_FOR.get(info.get("degradation")), _DETAIL.get(info.get("objective"))
+    return " ".join(
+        [
+            f"Made for photographs shrunk x1/{scale} {made}"
+            if made
+            else f"Made for x1/{scale}, of images that are unknown; the default is an antialiased bicubic.",
+            detail or "What its training aimed at is unknown: its detail may be invented.",
+        ]
+    )
 
 
 def _draw(path: Path, scale: int, target: Path) -> None:
@@ -181,5 +198,4 @@ def _draw(path: Path, scale: int, target: Path) -> None:
     crops = [image[top : top + _SIDE, left : left + _SIDE] for image in (*images, pair.hr)]
     gap = np.full((_SIDE, 4, 3), 255, np.uint8)
     sheet = np.concatenate([crops[0], gap, crops[1], gap, crops[2]], axis=1)
-    with replacing(target) as temporary:
-        Image.fromarray(sheet.repeat(2, 0).repeat(2, 1)).save(temporary)
+    Image.fromarray(sheet.repeat(2, 0).repeat(2, 1)).save(target)

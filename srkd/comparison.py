@@ -75,7 +75,7 @@ def compare(
     variants = base.pop("methods", None) or {}
     given = {"steps": steps, "data": data, "teacher": teacher}
     base |= {key: value for key, value in given.items() if value is not None}
-    names = methods.split(",") if methods else list(variants)
+    names = [name.strip() for name in methods.split(",")] if methods else list(variants)
     if not names:
         raise UsageError(f"{recipe} names no methods; say which with --methods")
     plan = _plan(base, variants, names)
@@ -101,6 +101,8 @@ def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[
     controls: dict[str, str] = {}
     plan: list[_Method] = []
     for name in names:
+        # It names folders, so a recipe file goes by its stem.
+        label = name if name in variants else Path(name).stem
         overlay = _overlay(name, variants)
         arguments = merge(base, {k: v for k, v in overlay.items() if k not in ("data", "out", "seed")})
         try:
@@ -109,16 +111,20 @@ def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[
             raise UsageError(f"method {name}: {str(error).split('__init__() ')[-1]}") from error
         recipe = replace(recipe, control=False)
         control = replace(recipe, control=True)
-        key = _identity(control)
-        if key == _identity(recipe):
+        if recipe.resolve() == control.resolve():
             if name not in variants:
                 raise UsageError(f"method {name} distils nothing: its control would be the same")
-            plan.append(_Method(name, recipe, None))
+            plan.append(_Method(label, recipe, None))
             continue
+        key = _identity(control)
         if key not in controls:
-            controls[key] = "control" if not controls else f"control_{name}"
+            controls[key] = "control" if not controls else f"control_{label}"
             plan.append(_Method(controls[key], control, None))
-        plan.append(_Method(name, recipe, controls[key]))
+        plan.append(_Method(label, recipe, controls[key]))
+    labels = [method.label for method in plan]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise UsageError(f"two of the methods and controls would be named {label}; rename or drop one")
     return plan
 
 
@@ -147,6 +153,7 @@ def _result(recipe: Recipe, lpips: str) -> dict[str, float]:
     folder = Path(recipe.out)
     path = folder / _RESULT
     identity = _identity(recipe)
+    found: dict[str, Any] = {}
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["identity"] != identity:
@@ -158,11 +165,12 @@ def _result(recipe: Recipe, lpips: str) -> dict[str, float]:
     last = list(recipe.resolve())[-1]
     weights = folder / (f"{last}.safetensors" if recipe.members == 1 else f"{last}_0.safetensors")
     state = folder / "run.json"
-    if not is_finished(recipe):
+    if not found and not is_finished(recipe):
         _train(recipe)
     facts = json.loads(state.read_text(encoding="utf-8"))
     scores = _score(recipe, weights, lpips)
     result = {
+        **found,
         "identity": identity,
         "psnr": scores["psnr"],
         "ssim": scores["ssim"],
@@ -176,13 +184,18 @@ def _result(recipe: Recipe, lpips: str) -> dict[str, float]:
 
 def _train(recipe: Recipe) -> None:
     """Trains in a process of its own, so that its memory is its own."""
-    file = Path(recipe.out).with_suffix(".yaml")
+    file = Path(f"{recipe.out}.yaml")
     # Its stages are resolved in the child, from the same arguments.
     write_text(file, yaml.safe_dump(asdict(recipe), sort_keys=False))
-    done = subprocess.run([sys.executable, "-m", "srkd.training", str(file)])
-    if done.returncode == 130:
+    with subprocess.Popen([sys.executable, "-m", "srkd.training", str(file)]) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.wait()  # Ctrl-C reaches it too, and it saves a checkpoint first
+            raise
+    if code == 130:
         raise KeyboardInterrupt
-    if done.returncode:
+    if code:
         raise SrkdError(
             f"the run {recipe.out} failed; mend it and run the same again, finished runs are kept"
         )
@@ -193,9 +206,12 @@ def _score(recipe: Recipe, weights: Path, lpips: str) -> dict[str, float]:
     from srkd.backends import open_upscaler
     from srkd.data import open_data
     from srkd.evaluation import score
+    from srkd.training.fit import degrade_validation
 
     smallest = max(stage.crop for stage in recipe.resolve().values())
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad)
+    if recipe.degradation == "real":
+        data = degrade_validation(data, recipe)
     return score(open_upscaler(weights, "cpu"), data.val, "y-crop", lpips)["mean"]
 
 
@@ -264,12 +280,14 @@ def _gap(found: Mapping[str, float], digits: int) -> str:
 
 
 def _plot(summary: Mapping[str, Any], path: Path) -> None:
-    """Differences to the control, with their intervals: PSNR and LPIPS side by side."""
+    """Differences to the control, with their intervals, PSNR and LPIPS side by side; nothing without any."""
     from matplotlib.figure import Figure
 
     from srkd.files import replacing
 
     rows = [row for row in summary["rows"] if "difference" in row]
+    if not rows:
+        return
     figure = Figure(figsize=(9, 1.2 + 0.45 * len(rows)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     titles = (("psnr", "PSNR, dB (right is better)"), ("lpips", f"{summary['lpips']} (left is better)"))

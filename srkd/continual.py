@@ -15,10 +15,10 @@ def extend(
     weights: str,
     data: str,
     *,
-    old: str = "embedded",
+    old: str | None = None,
     replay: str | None = None,
     taps: Literal["outputs", "all"] = "outputs",
-    weight: float = 1.0,
+    weight: float = 0.3,
     out: str = "runs/extend",
     steps: int = 2000,
     rate: float = 2e-4,
@@ -35,11 +35,11 @@ def extend(
     Args:
         weights: the student, weights of this package or a shipped name.
         data: images of the new domain, in the forms of training data.
-        old: images of the old domain to score on; the held-out photographs that scikit-image installs when
-            not given, and those that `replay` sets aside for validation when that is.
+        old: images of the old domain to score on, in the forms of `srkd evaluate`; when not given, those that
+            `replay` sets aside for validation, or else the photographs that scikit-image installs.
         replay: images of the old domain to train on too, as often as on the new.
         taps: what must stay alike: `outputs`, or `all` for features too.
-        weight: of the loss `forgetting`.
+        weight: of the loss `forgetting`; from about 1 on, where both pull alike, nothing new is learned.
         out: folder; the result is `extended.safetensors`, the two runs lie in `with` and `without`.
         steps: optimiser steps of each.
         rate: learning rate at the start.
@@ -56,8 +56,8 @@ def extend(
         SrkdError: training failed.
     """
     from srkd.backends import open_upscaler
-    from srkd.data import EMBEDDED_TEST, embedded_photos, open_data, read_pair
-    from srkd.evaluation import score
+    from srkd.data import open_data
+    from srkd.evaluation import open_benchmark, score
     from srkd.training.checkpoints import is_finished
     from srkd.training.fit import run
     from srkd.weights import load_generator
@@ -67,13 +67,10 @@ def extend(
         raise UsageError(f"{weights} is not of this package; extend adapts students of srkd")
     scale = int(student.scale)  # type: ignore[arg-type]
     new = open_data(data, scale, smallest=crop)
-    if replay is not None:
+    if old is None and replay is not None:
         remembered = open_data(replay, scale, smallest=crop).val
-    elif old == "embedded":
-        remembered = [read_pair(path, None, scale) for path in embedded_photos(EMBEDDED_TEST)]
     else:
-        domain = open_data(old, scale)
-        remembered = domain.train + domain.val
+        remembered = list(open_benchmark(old or "embedded", scale)[1])
     folder = Path(out)
     common: dict[str, Any] = {"data": data, "start": weights, "replay": replay, "scale": scale, "seed": seed}
     common |= {"strategy": "extend", "steps": steps, "batch": batch, "crop": crop, "threads": threads}

@@ -2,6 +2,7 @@
 
 import json as json_format
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from srkd import metrics
 from srkd.backends import Device, open_upscaler
 from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, find_pairs, read_pair
+from srkd.data.packed import is_packed, open_packed
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import console, track, write_text
 from srkd.tiling import Upscaler
@@ -31,8 +33,9 @@ def evaluate(
     Args:
         model: a weights file (of this package, ONNX, or any that spandrel loads), a shipped name, or
             `bicubic`.
-        data: folder of HR images (LR is made by MATLAB's bicubic) or with HR and LR inside; `embedded` for
-            the held-out photographs that scikit-image installs.
+        data: folder of HR images (LR is made by MATLAB's bicubic) or with HR and LR inside; packed by
+            `srkd prepare`, for its validation images; `embedded` for the held-out photographs that
+            scikit-image installs.
         protocol: `y-crop` (luma, the papers' tables) or `rgb-crop`; the scale may follow, as in `y-crop4`.
         lpips: LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`
             (download their trunks), or `none`.
@@ -51,22 +54,29 @@ def evaluate(
     upscaler = open_upscaler(model, device, scale)
     metrics.protocol_name(protocol, upscaler.scale)
     choose("LPIPS variant", lpips, (*metrics.LPIPS_VARIANTS, "none"))
-    if data == "embedded":
-        files = [(path, None) for path in embedded_photos(EMBEDDED_TEST)]
-    else:
-        files = find_pairs(data)
+    count, pairs = open_benchmark(data, upscaler.scale)
     if json is not None and Path(json).is_dir():
         raise UsageError(f"--json {json} is a folder; give a file")
-    pairs = (read_pair(*paths, upscaler.scale) for paths in files)
-    total = track(pairs, "evaluating", len(files))
-    result = score(upscaler, total, protocol, lpips)
+    result = score(upscaler, track(pairs, "evaluating", count), protocol, lpips)
     console.print(_table(result))
     if json is not None:
         write_text(json, json_format.dumps(_finite(result), indent=2) + "\n")
     return result
 
 
-def score(upscaler: Upscaler, pairs: Any, protocol: str, lpips: str = "st-lpips-alex") -> dict[str, Any]:
+def open_benchmark(data: str, scale: int) -> tuple[int, Iterable[Pair]]:
+    """The images of a benchmark in the forms that `evaluate` takes: how many, and each as it is read."""
+    if is_packed(data):
+        _, held = open_packed(Path(data), scale)
+        return len(held), held
+    embedded = data == "embedded"
+    files = [(p, None) for p in embedded_photos(EMBEDDED_TEST)] if embedded else find_pairs(data, scale)
+    return len(files), (read_pair(*paths, scale) for paths in files)
+
+
+def score(
+    upscaler: Upscaler, pairs: Iterable[Pair], protocol: str, lpips: str = "st-lpips-alex"
+) -> dict[str, Any]:
     """Scores an upscaler on pairs of LR and HR, as `evaluate` returns them."""
     full = metrics.protocol_name(protocol, upscaler.scale)
     images = []
@@ -83,7 +93,10 @@ def score(upscaler: Upscaler, pairs: Any, protocol: str, lpips: str = "st-lpips-
 def score_image(sr: np.ndarray, pair: Pair, protocol: str, lpips: str) -> dict[str, float]:
     """The scores of one image by name."""
     scores = {"psnr": metrics.psnr(sr, pair.hr, protocol), "ssim": metrics.ssim(sr, pair.hr, protocol)}
-    return scores if lpips == "none" else {**scores, lpips: metrics.lpips(sr, pair.hr, lpips)}
+    if lpips == "none":
+        return scores
+    # Packed images are mapped read-only, and torch wants to be able to write.
+    return {**scores, lpips: metrics.lpips(sr, np.require(pair.hr, requirements="W"), lpips)}
 
 
 def _table(result: dict[str, Any]) -> Table:

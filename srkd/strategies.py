@@ -157,7 +157,7 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "finetune": Strategy({"finetune": _FINETUNE}),
     # A student for a new domain that keeps the old one.
-    "extend": Strategy({"extend": Stage(steps=2000, losses={"l1": Loss(), "forgetting": Loss()})}),
+    "extend": Strategy({"extend": Stage(steps=2000, losses={"l1": Loss(), "forgetting": Loss(0.3)})}),
     # The four transfers.
     "gan2g": Strategy(_transfer(), teacher="gan"),
     "g2g_al": Strategy(_transfer(), teacher="psnr"),

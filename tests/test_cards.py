@@ -22,7 +22,8 @@ def test_the_card_of_shipped_weights(tmp_path):
     text = path.read_text()
     for part in (f"# {name}", "179,184", entry["license"], entry["command"], "y-crop4", "31.13", "Limits"):
         assert part in text
-    assert "unknown" not in text
+    assert "unknown" not in text and "otherwise clean" in text and "trained for fidelity" in text
+    assert "From left to right" in text
     with Image.open(tmp_path / "card.png") as picture:
         assert picture.size == (2 * (3 * 160 + 8), 320)
     assert "](card.png)" in text
@@ -33,6 +34,37 @@ def test_what_nobody_recorded_is_unknown(tmp_path, weights, photos):
     assert "- data: unknown" in text and "- strategy: unknown" in text and "- licence: unknown" in text
     rows = [line for line in text.splitlines() if line.startswith("| Mine |")]
     assert len(rows) == 2 and "bicubic" in rows[0] and "y-crop4" in rows[1]
+    limits = text.partition("## Limits")[2]
+    assert "of images that are unknown" in limits and "aimed at is unknown" in limits
+
+
+def test_scores_measured_now_stand_for_recorded_ones_and_packed_data_do(tmp_path, photos):
+    srkd.prepare(str(photos), str(tmp_path / "packed"))
+    name = next(iter(srkd.catalog.list_shipped()))
+    text = srkd.card(name, out=str(tmp_path / "c.md"), data=f"Set5={tmp_path / 'packed'}").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| Set5 |")]
+    assert [row[1] for row in rows] == ["bicubic", "this"] and "31.13" not in text
+    found = srkd.evaluate("bicubic", str(tmp_path / "packed"), lpips="none")["mean"]["psnr"]
+    assert rows[0][3] == f"{found:.2f}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("real", "random blur, noise"), ("none", "antialiased bicubic and otherwise clean")]
+)
+def test_limits_follow_the_training_images(tmp_path, kind, words):
+    path = tmp_path / "g.safetensors"
+    save_generator(create_generator("srgan_tiny"), path, degradation=kind, objective="psnr")
+    assert words in srkd.card(str(path)).read_text().partition("## Limits")[2]
+
+
+def test_a_card_that_fails_leaves_nothing(tmp_path, weights, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(srkd.SrkdError, match="No space left"):
+        srkd.card(str(weights), out=str(tmp_path / "c.md"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_cards_of_onnx_files_and_of_gan_training(tmp_path):

@@ -94,6 +94,66 @@ def test_a_bad_image_is_named_or_left_out_by_choice(photos, tmp_path, capsys):
     assert len(open_data(str(out), 4).train) == len(open_data(str(photos), 4).train)
 
 
+def test_a_packed_set_is_scored_on_its_validation_images(photos, packed, tmp_path):
+    held = open_data(str(packed), 4).val
+    found = srkd.evaluate("bicubic", str(packed), lpips="none")
+    assert [image["name"] for image in found["images"]] == [pair.name for pair in held]
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    shutil.copy(photos / held[0].name, loose)
+    assert srkd.evaluate("bicubic", str(loose), lpips="none")["images"][0] == found["images"][0]
+    with pytest.raises(UsageError, match="packed for x4, not x2"):
+        srkd.evaluate("bicubic", str(packed), lpips="none", scale=2)
+
+
+def test_div2k_is_scored_with_the_lr_images_of_the_scale(photos, tmp_path):
+    for path in photos.iterdir():
+        for scale in (2, 4):
+            pair = read_pair(path, None, scale)
+            folder = tmp_path / "DIV2K_valid_LR_bicubic" / f"X{scale}"
+            write_image(folder / f"{path.stem}x{scale}.png", pair.lr)
+        write_image(tmp_path / "DIV2K_valid_HR" / f"{path.stem}.png", read_image(path))
+    for scale in (2, 4):
+        found = srkd.evaluate("bicubic", str(tmp_path), scale=scale, lpips="none")
+        plain = srkd.evaluate("bicubic", str(photos), scale=scale, lpips="none")
+        assert found["mean"] == plain["mean"]
+
+
+def test_a_missing_teacher_is_named_before_anything_is_packed(photos, tmp_path):
+    with pytest.raises(UsageError, match="no weights file"):
+        srkd.prepare(str(photos), str(tmp_path / "out"), teacher=str(tmp_path / "gone.safetensors"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lock_alone_is_no_other_folder(photos, tmp_path):
+    """What is left of a process that was killed as it began."""
+    (tmp_path / ".lock").touch()
+    srkd.prepare(str(photos), str(tmp_path))
+    assert open_data(str(tmp_path), 4).train
+
+
+def test_a_commit_that_is_interrupted_writes_no_entry_twice(photos, tmp_path, monkeypatch):
+    from srkd.data import packed as module
+
+    real, calls = module._write_synced, []
+
+    def interrupted(file, text):
+        real(file, text)
+        calls.append(text)
+        if len(calls) == 2:  # the first is the journal's head
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_COMMIT_BYTES", 1)
+    monkeypatch.setattr(module, "_write_synced", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        srkd.prepare(str(photos), str(tmp_path / "out"))
+    lines = (tmp_path / "out" / "journal.jsonl").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 2
+    srkd.prepare(str(photos), str(tmp_path / "out"))
+    srkd.prepare(str(photos), str(tmp_path / "whole"))
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("harm", ["short", "missing", "manifest"])
 def test_a_damaged_set_is_named(packed, harm):
     path = packed / ("manifest.json" if harm == "manifest" else "hr.u8")

@@ -1,4 +1,7 @@
-"""Each distillation loss against its formula, computed apart with numpy on small tensors."""
+"""Each distillation loss against its formula, computed apart with numpy on small tensors; and what compares
+them."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -6,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from srkd import UsageError, create_discriminator, create_generator
+from srkd import UsageError, comparison, create_discriminator, create_generator
 from srkd.losses import View, create_loss
 from srkd.losses.zoom import _CHANGES
 from srkd.perceptual import load_trunk
+from srkd.training.recipe import Recipe
 
 
 @pytest.fixture
@@ -141,6 +145,14 @@ def test_correlation(pair):
     assert value(loss, view) == pytest.approx(np.mean(expected), rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["affinity", "correlation"])
+def test_features_too_small_to_average_are_named(pair, name):
+    student, teacher = pair
+    loss = create_loss(name, {"pool": 9}, {"student": student, "teacher": teacher})
+    with pytest.raises(UsageError, match=r"features of 8x8 .* squares of 9"):
+        loss(view_of(student, [teacher]))
+
+
 def test_a_constant_encoder_is_not_the_best(pair):
     """Without its reconstruction the correlations would be perfect when all tokens are one."""
     student, teacher = pair
@@ -170,6 +182,8 @@ def test_contrastive(pair):
     assert value(loss, view) == pytest.approx(expected, rel=1e-3)
     with pytest.raises(UsageError, match="at least two"):
         loss(view_of(student, [teacher], n=1))
+    with pytest.raises(UsageError, match="at least one negative"):
+        create_loss("contrastive", {"negatives": 0}, {})
 
 
 @pytest.mark.parametrize("consistency", [0.0, 1.0])
@@ -349,3 +363,61 @@ def test_losses_leave_no_trace_in_the_student(pair):
     assert all(isinstance(loss, nn.Module) for loss in losses)
     del losses
     assert not any(module._forward_hooks for module in student.modules())
+
+
+# Comparisons.
+
+
+def plan_of(methods, names, **base):
+    common = {"data": "embedded", "strategy": "mutual", "start": "srgan_student_lite_psnr", "steps": 4}
+    return [(m.label, m.control) for m in comparison._plan({**common, **base}, methods, names)]
+
+
+def test_a_teacher_that_nothing_looks_at_makes_no_method_of_a_plain_run():
+    methods = {"one": {"strategy": "finetune"}, "two": {"critics": 2}}
+    expected = [("one", None), ("control", None), ("two", "control")]
+    assert plan_of(methods, ["one", "two"]) == plan_of(methods, ["one", "two"], teacher="t") == expected
+
+
+def test_methods_are_named_once_and_stay_in_the_folder(tmp_path):
+    file = tmp_path / "mine.v2.yaml"
+    file.write_text("{data: embedded, strategy: pretrain, stages: {pretrain: {losses: {self: {}}}}}")
+    assert plan_of({}, [str(file)], start=None) == [("control", None), ("mine.v2", "control")]
+    for names in (["two", "two"], ["control", "two"]):
+        with pytest.raises(UsageError, match=f"named {names[0]}"):
+            plan_of({"two": {"critics": 2}, "control": {"critics": 3}}, names)
+
+
+def test_ctrl_c_waits_for_the_run_to_save(tmp_path, monkeypatch):
+    """The run's process, which saves for a second, sends Ctrl-C to both as a terminal would."""
+    script = tmp_path / "python"
+    lines = [
+        f"#!{sys.executable}",
+        "import os, signal, sys, time",
+        "def save(*_):",
+        "    time.sleep(1)",
+        "    open(sys.argv[-1] + '.saved', 'w').close()",
+        "    os._exit(130)",
+        "signal.signal(signal.SIGINT, save)",
+        "os.kill(os.getppid(), signal.SIGINT)",
+        "os.kill(os.getpid(), signal.SIGINT)",
+        "time.sleep(60)",
+    ]
+    script.write_text("\n".join(lines))
+    script.chmod(0o755)
+    monkeypatch.setattr(comparison.sys, "executable", str(script))
+    with pytest.raises(KeyboardInterrupt):
+        comparison._train(Recipe("embedded", "pretrain", out=str(tmp_path / "run")))
+    assert (tmp_path / "run.yaml.saved").exists()
+
+
+def test_scores_are_of_images_made_as_training_was(photos, teacher):
+    """With a degradation, the validation images of a comparison are degraded too."""
+    weights = teacher / "pretrain.safetensors"
+    found = {
+        kind: comparison._score(
+            Recipe(str(photos), "pretrain", crop=32, degradation=kind), weights, "st-lpips-alex"
+        )["psnr"]
+        for kind in ("none", "real")
+    }
+    assert found["real"] < found["none"] - 1

@@ -25,6 +25,7 @@ from srkd.cli import main
 from srkd.strategies import Loss, Stage
 from srkd.training import fit
 from srkd.training.guards import Watch
+from srkd.training.logs import RunLog
 from srkd.training.state import build_state, term_weights
 from srkd.training.step import NotFinite, critic_terms, detached, look, train_step
 
@@ -164,6 +165,43 @@ def test_another_architecture_cannot_be_allowed(photos, tmp_path, monkeypatch):
         pretrain(photos, tmp_path / "run", resume=True, allow_changes=True, model="compact_s")
 
 
+def test_a_stage_may_leave_the_recipe_but_not_the_one_a_run_is_in(photos, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 12 + 5, kill)
+    with pytest.raises(MemoryError):
+        pretrain(photos, tmp_path / "run", strategy="srgan", stages=GAN)
+    options = {"strategy": "srgan", "resume": True, "allow_changes": True}
+    before = log_of(tmp_path / "run")
+    with pytest.raises(UsageError, match="is in its stage 'gan', which this recipe has not"):
+        pretrain(photos, tmp_path / "run", stages={"gan": None}, **options)
+    result = pretrain(photos, tmp_path / "run", stages={**GAN, "pretrain": None}, **options)
+    assert list(result.weights) == ["gan"]
+    found = log_of(tmp_path / "run")
+    assert [e for e in found if e["stage"] == "pretrain"] == [e for e in before if e["stage"] == "pretrain"]
+    assert [e["step"] for e in found if e["stage"] == "gan" and "losses" in e] == list(range(1, 13))
+
+
+def test_a_log_goes_back_by_place(tmp_path):
+    """Stages that no recipe knows, before and after the one that goes on; and a line cut within."""
+    lines = [
+        {"stage": s, "step": n} for s, n in (("old", 9), ("now", 1), ("now", 2), ("now", 3), ("late", 1))
+    ]
+    lines.insert(4, {"stage": "now", "step": 3, "note": "went back"})
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "log.jsonl").write_text(text + '{"stage": "late", "losses": {"l1": 0.1}')
+    log = RunLog(tmp_path, "pretrain")
+    log.rewind("now", 2, notes=True)
+    assert [(e["stage"], e["step"]) for e in log_of(tmp_path)] == [
+        ("old", 9),
+        ("now", 1),
+        ("now", 2),
+        ("now", 3),
+    ]
+    log.begin("now", 2)
+    assert [e["step"] for e in log_of(tmp_path)] == [9, 1, 2]
+    log.begin()
+    assert log_of(tmp_path) == []
+
+
 def test_changed_data_is_refused(photos, tmp_path, monkeypatch):
     folder = shutil.copytree(photos, tmp_path / "folder")
     stop_at(monkeypatch, 10, kill)
@@ -215,6 +253,42 @@ def test_a_step_that_is_not_finite_goes_back_at_half_the_rate(photos, tmp_path, 
     others = {e["step"]: e["rates"]["generators"] for e in log_of(undisturbed.folder) if "rates" in e}
     assert rates[6] == others[6] and rates[9] == pytest.approx(others[9] / 2, rel=1e-3)
     assert any("back to step 6" in entry.get("note", "") for entry in log_of(result.folder))
+
+
+def test_going_back_leaves_nothing_of_the_steps_that_never_were(photos, tmp_path, monkeypatch):
+    """Not in the log, and not as the best weights: validation after step 8 is too good to last."""
+
+    def fail():
+        raise NotFinite("the loss 'l1'")
+
+    scores = iter([20.0, 99.0, 21.0, 19.0])
+    monkeypatch.setattr(fit, "validate", lambda *_: (next(scores), []))
+    stop_at(monkeypatch, 8, fail)
+    result = pretrain(photos, tmp_path / "run")
+    entries = log_of(result.folder)
+    assert [e["step"] for e in entries if "losses" in e] == list(range(1, 13))
+    assert [(e["step"], e["psnr"]) for e in entries if "psnr" in e] == [
+        (4, [20.0]),
+        (8, [21.0]),
+        (12, [19.0]),
+    ]
+    assert sum("back to step 6" in e.get("note", "") for e in entries) == 1
+    assert json.loads((result.folder / "run.json").read_text())["best"] == {"pretrain": 21.0}
+    best = load_generator(result.folder / "pretrain_best.safetensors").info
+    assert (best["psnr"], best["steps"]) == (21.0, 8)
+
+
+def test_best_weights_appear_with_their_checkpoint(photos, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 5, kill)
+    with pytest.raises(MemoryError):
+        pretrain(photos, tmp_path / "run")
+    assert not (tmp_path / "run" / "pretrain_best.safetensors").exists()
+    stop_at(monkeypatch, 4, kill)
+    with pytest.raises(MemoryError):
+        pretrain(photos, tmp_path / "run", resume=True)
+    assert load_generator(tmp_path / "run" / "pretrain_best.safetensors").info["steps"] == 4
+    found = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert list(found["best"]) == ["pretrain"]
 
 
 def test_a_batch_that_cannot_be_trained_on_is_saved(photos, tmp_path, monkeypatch):
@@ -541,6 +615,19 @@ def test_a_run_leaves_what_it_was(photos, tmp_path):
     assert events.Images("pretrain/bicubic, SR, HR/0")[0].width == 3 * 96
 
 
+def test_weights_say_who_taught_them_in_earlier_stages_too(photos, teacher, tmp_path):
+    options = {"teacher": str(teacher / "pretrain.safetensors"), "degradation": "real", "model": "srgan_tiny"}
+    options |= {"stages": {"finetune": {"critics": {"hr": CRITIC}}}, **SHORT, "steps": 2}
+    result = srkd.distill(str(photos), strategy="g2g_al", out=str(tmp_path), **options)
+    info = {name: load_generator(path).info for name, path in result.weights.items()}
+    assert info["pretrain"]["teacher"] is None
+    assert (
+        info["transfer"]["teacher"] == info["finetune"]["teacher"]
+        and "pretrain@" in info["finetune"]["teacher"]
+    )
+    assert info["finetune"]["degradation"] == "real"
+
+
 def test_runs_lists_what_there_is(photos, tmp_path, monkeypatch, capsys):
     pretrain(photos, tmp_path / "a")
     stop_at(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
@@ -551,16 +638,24 @@ def test_runs_lists_what_there_is(photos, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "finished" in shown and "stopped" in shown and "6/12" in shown
     (tmp_path / "a" / "run.json").write_text("{")
+    (tmp_path / "run.json").write_text('{"state": "of another program"}')
     assert [run["state"] for run in srkd.list_runs(str(tmp_path))] == ["stopped"]
     assert main(["runs", str(tmp_path / "none")]) == 2 and main(["runs", str(photos)]) == 2
 
 
 def test_a_dry_run_writes_nothing(photos, tmp_path, capsys):
     out = tmp_path / "run"
-    options = {"stages": GAN, **TINY, "steps": 1000}
+    options = {"stages": GAN, **TINY, "steps": 1000, "tensorboard": True}
     assert srkd.train(str(photos), out=str(out), dry_run=True, **options) is None
     shown = capsys.readouterr().out
     assert not out.exists() and "pretrain" in shown and "gan" in shown and "GiB" in shown and "1,000" in shown
+
+
+def test_what_is_refused_at_once_leaves_no_folder(photos, tmp_path):
+    for data, words in (("nowhere", {}), (photos, {"stages": {"pretrain": {"losses": {"zoom": {}}}}})):
+        with pytest.raises(UsageError):
+            pretrain(data, tmp_path / "runs" / "deep" / "run", tensorboard=True, **words)
+        assert not list(tmp_path.iterdir())
 
 
 def test_an_unwritable_folder_is_refused(photos, tmp_path):

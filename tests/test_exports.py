@@ -1,6 +1,7 @@
 """Every format, written and run in its own runtime, by our code and without it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from PIL import Image
 
 import srkd
 from srkd import SrkdError, create_generator, exports, load_generator, save_generator
-from srkd.exports import BOUNDS, FORMATS
+from srkd.exports import formats
+from srkd.exports.checks import BOUNDS, INT8_LOSS
+from srkd.exports.formats import FORMATS
 from srkd.images import read_image
+from srkd.models import GENERATORS
 
 SMALL = {
     "paper": ("srgan", {"channels": 8, "blocks": 1, "norm": "bn"}),
@@ -86,9 +90,10 @@ def in_ncnn(path, batch):
 
 
 def in_safetensors(path, batch):
-    from srkd.catalog import read_header
+    from safetensors import safe_open
 
-    return expected(path, batch), json.dumps({**read_header(path), "scale": 4, "license": "Apache-2.0"})
+    with safe_open(path, framework="np") as file:
+        return expected(path, batch), file.metadata()["srkd"]
 
 
 RUNTIMES = {
@@ -100,40 +105,38 @@ RUNTIMES = {
 }
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", ["paper", "lr", "span"])
+# All architectures in the formats that convert operators by themselves, in the others the most unlike.
+CASES = [(name, format) for format in ("onnx", "ncnn") for name in SMALL]
+CASES += [(name, format) for format in ("pt2", "openvino", "safetensors") for name in ("paper", "span")]
+
+
+@pytest.mark.parametrize(("name", "format"), CASES)
 def test_the_formats_own_runtime_computes_the_same(tmp_path, weights, name, format):
-    """A size that was not seen at conversion, and everything that is known about the network."""
-    path = srkd.export(str(weights[name]), format=format, out=str(tmp_path / f"out{FORMATS[format].suffix}"))
-    batch = np.random.default_rng(1).random((1, 3, 19, 46), np.float32)
-    found, header = RUNTIMES[format](path, batch)
-    assert np.abs(found - expected(weights[name], batch)).max() <= BOUNDS["fp32"]
+    """Sizes and batches that were not seen at conversion, and everything that is known about the network."""
+    kind, batches = FORMATS[format], 1 if format == "ncnn" else 3
+    path = srkd.export(str(weights[name]), format=format, out=str(tmp_path / f"out{kind.suffix}"))
+    for size in ((19, 46), (5, 1)):
+        batch = np.random.default_rng(1).random((batches, 3, *size), np.float32)
+        found, header = RUNTIMES[format](path, batch)
+        assert np.abs(found - expected(weights[name], batch)).max() <= BOUNDS["fp32"]
     facts = json.loads(header)
-    assert facts["config"]["name"] == SMALL[name][0] and facts["stage"] == "test"
-    assert facts["scale"] == 4 and facts["license"] == "Apache-2.0"
-    named = {path.name} | {path.with_suffix(suffix).name for suffix in FORMATS[format].beside}
+    assert facts["config"] == load_generator(weights[name]).config and facts["stage"] == "test"
+    if format != "safetensors":
+        assert (facts["scale"], facts["radius"]) == (4, load_generator(weights[name]).radius)
+        assert (facts["license"], facts["precision"]) == ("unknown", "fp32") and facts["memory"] > 100
+    named = {path.name} | {path.with_suffix(suffix).name for suffix in kind.beside}
     assert {p.name for p in tmp_path.iterdir()} == named
+    if format == "onnx":
+        proto = onnx.load(path)
+        assert [entry.version for entry in proto.opset_import if entry.domain == ""] == [18]
+        assert facts["opset"] == 18
+        assert "BatchNormalization" not in {node.op_type for node in proto.graph.node}
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_every_architecture_becomes_onnx(tmp_path, weights, name):
-    path = srkd.export(str(weights[name]), out=str(tmp_path / "x.onnx"))
-    batch = np.random.default_rng(1).random((3, 3, 19, 8), np.float32)
-    found, header = in_onnxruntime(path, batch)
-    assert np.abs(found - expected(weights[name], batch)).max() <= BOUNDS["fp32"]
-    facts = json.loads(header)
-    assert facts["radius"] == load_generator(weights[name]).radius and facts["opset"] == 18
-    assert facts["memory"] > 100
-    proto = onnx.load(path)
-    assert [entry.version for entry in proto.opset_import if entry.domain == ""] == [18]
-    assert "BatchNormalization" not in {node.op_type for node in proto.graph.node}
-
-
-@pytest.mark.parametrize("name", ["nearest", "compact", "branched"])
-def test_the_other_architectures_become_ncnn(tmp_path, weights, name):
-    path = srkd.export(str(weights[name]), format="ncnn", out=str(tmp_path / "x.param"))
-    batch = np.random.default_rng(1).random((1, 3, 33, 20), np.float32)
-    assert np.abs(in_ncnn(path, batch)[0] - expected(weights[name], batch)).max() <= BOUNDS["fp32"]
+def test_every_architecture_is_exported():
+    assert {name for name, (_, options) in GENERATORS.items() if not options} == {
+        n for n, _ in SMALL.values()
+    }
 
 
 @pytest.mark.parametrize("name", ["compact", "span"])
@@ -148,17 +151,25 @@ def test_spandrel_runs_what_is_exported(tmp_path, weights, name):
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "ncnn"])
 def test_half_precision(tmp_path, weights, capsys, format):
-    suffix = FORMATS[format].suffix
-    paths = [
-        srkd.export(str(weights["lr"]), format=format, precision=kind, out=str(tmp_path / f"{kind}{suffix}"))
-        for kind in ("fp32", "fp16")
-    ]
-    assert "where fp32 has" in capsys.readouterr().out
-    sizes = [path.with_suffix(".bin" if format != "onnx" else ".onnx").stat().st_size for path in paths]
-    assert sizes[1] < 0.75 * sizes[0]
+    source = shutil.copy(weights["lr"], tmp_path / "w.safetensors")
+    path = srkd.export(str(source), format=format, precision="fp16")
+    assert path.name == f"w.fp16{FORMATS[format].suffix}"
+    out = capsys.readouterr().out
+    assert "where fp32 has" in out and "dB from one to the other" in out and "times its time" in out
+    if format == "onnx":
+        full = [t for t in onnx.load(path).graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+        # The factors of the enlarged input alone.
+        assert sum(int(np.prod(tensor.dims)) for tensor in full) <= 4
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in.png")
+        made = srkd.upscale(str(tmp_path / "in.png"), str(tmp_path / "out.png"), weights=str(path))
+        assert read_image(Path(made[0])).shape == (32, 32, 3)
+    else:
+        count = sum(p.numel() for p in load_generator(source).parameters())
+        assert 2 * count <= path.with_suffix(".bin").stat().st_size < 3 * count
     batch = np.random.default_rng(1).random((1, 3, 19, 46), np.float32)
-    gap = np.abs(RUNTIMES[format](paths[1], batch)[0] - expected(weights["lr"], batch)).max()
-    assert 0 < gap <= BOUNDS["fp16"]
+    found, header = RUNTIMES[format](path, batch)
+    assert found.dtype == np.float32 and json.loads(header)["precision"] == "fp16"
+    assert 0 < np.abs(found - expected(source, batch)).max() <= BOUNDS["fp16"]
 
 
 def test_int8_is_calibrated_and_weighed(tmp_path, capsys):
@@ -166,23 +177,74 @@ def test_int8_is_calibrated_and_weighed(tmp_path, capsys):
     name = next(iter(srkd.catalog.list_shipped()))
     path = srkd.export(name, precision="int8", out=str(tmp_path / "a.onnx"))
     out = capsys.readouterr().out
-    assert "calibrating on 12 images of scikit-image" in out and "dB on 3 photographs where fp32 has" in out
-    kinds = [node.op_type for node in onnx.load(path).graph.node]
-    assert "QuantizeLinear" in kinds and "DequantizeLinear" in kinds
-    assert json.loads(in_onnxruntime(path, np.zeros((1, 3, 9, 9), np.float32))[1])["scores"]["Set5"]
+    assert "calibrating on 12 images of scikit-image" in out
+    found = re.search(r"([\d.]+) dB on 3 photographs where fp32 has ([\d.]+), ([\d.]+) dB from one to", out)
+    assert found
+    own, full, between = map(float, found.groups())
+    assert full - INT8_LOSS <= own <= full + 0.05 and full > 30 and 40 < between < 70
+    # All but the first and the last take their weights from int8.
+    proto = onnx.load(path)
+    made = {output: node.op_type for node in proto.graph.node for output in node.output}
+    kinds = [made.get(node.input[1]) for node in proto.graph.node if node.op_type == "Conv"]
+    assert len(kinds) > 10 and kinds == [None, *["DequantizeLinear"] * (len(kinds) - 2), None]
+    image, header = in_onnxruntime(path, np.zeros((2, 3, 9, 7), np.float32))
+    facts = json.loads(header)
+    assert image.shape == (2, 3, 36, 28) and facts["precision"] == "int8"
+    assert facts["scores"]["Set5"] and facts["license"] == "Apache-2.0"
 
 
-def test_int8_on_images_of_ones_own(tmp_path, weights, capsys):
-    for number in range(3):
-        noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
-        Image.fromarray(noise).resize((40, 40), Image.Resampling.BICUBIC).save(tmp_path / f"{number}.png")
-    options = {"precision": "int8", "calibrate": str(tmp_path)}
-    try:
-        path = srkd.export(str(weights["lr"]), out=str(tmp_path / "x.onnx"), **options)
-        assert "QuantizeLinear" in {node.op_type for node in onnx.load(path).graph.node}
-    except SrkdError as error:  # random weights may bear it badly
-        assert "int8 loses" in str(error) and not (tmp_path / "x.onnx").exists()
-    assert f"calibrating on 3 images of {tmp_path}" in capsys.readouterr().out
+def test_int8_on_images_of_ones_own(tmp_path, weights, photos, capsys):
+    """They set the ranges: a folder of dark ones sets others."""
+    dark = tmp_path / "dark"
+    dark.mkdir()
+    for path in photos.iterdir():
+        Image.fromarray(read_image(path) // 2).save(dark / path.name)
+    ranges = []
+    for folder in (photos, dark):
+        target = str(tmp_path / f"{folder.name}.onnx")
+        path = srkd.export(str(weights["compact"]), precision="int8", calibrate=str(folder), out=target)
+        assert f"calibrating on 6 images of {folder}" in capsys.readouterr().out
+        stored = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
+        ranges.append({key: t.SerializeToString() for key, t in stored.items() if key.endswith("_scale")})
+    assert ranges[0].keys() == ranges[1].keys() and ranges[0] != ranges[1]
+
+
+def test_int8_that_loses_too_much_is_not_written(tmp_path, monkeypatch, capsys):
+    """Ranges calibrated on black say nothing about photographs."""
+    name = next(iter(srkd.catalog.list_shipped()))
+    black = [np.zeros((1, 3, 16, 16), np.float32)]
+    monkeypatch.setattr(exports, "read_calibration", lambda folder, scale: black)
+    error = fails(capsys, 1, "export", name, "--precision", "int8", "--out", tmp_path / "x.onnx")
+    assert "int8 loses" in error and "--calibrate" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_calibration_takes_the_middle_of_a_few_dozen_images(tmp_path):
+    from srkd.exports.int8 import read_calibration
+
+    image = np.zeros((800, 900, 3), np.uint8)
+    image[360:440, 410:490] = 255
+    for number in range(40):
+        Image.fromarray(image).save(tmp_path / f"{number:02}.png")
+    found = read_calibration(str(tmp_path), 4)
+    assert len(found) == 20
+    assert {array.shape for array in found} == {(1, 3, 192, 192)}
+    assert (
+        found[0].max() == 1
+        and found[0][..., 92:100, 92:100].min() > 0.99
+        and found[0][..., :40, :].max() == 0
+    )
+
+
+def test_write_onnx_takes_facts_and_precision(tmp_path, weights, capsys):
+    model = load_generator(weights["compact"])
+    exports.write_onnx(model, tmp_path / "x.onnx", "fp16", note="cached")
+    assert capsys.readouterr().out == ""
+    batch = np.random.default_rng(1).random((2, 3, 11, 8), np.float32)
+    found, header = in_onnxruntime(tmp_path / "x.onnx", batch)
+    assert np.abs(found - expected(weights["compact"], batch)).max() <= BOUNDS["fp16"]
+    facts = json.loads(header)
+    assert (facts["note"], facts["precision"], facts["stage"]) == ("cached", "fp16", "test")
 
 
 @pytest.mark.parametrize("format", [name for name in FORMATS if name != "safetensors"])
@@ -191,6 +253,7 @@ def test_a_wrong_conversion_is_not_written(tmp_path, weights, monkeypatch, forma
     kind = FORMATS[format]
 
     def corrupted(request, path):
+        # Before the network is converted, which happens at the first write.
         with torch.no_grad():
             next(p for p in request.fused.parameters() if p.dim() == 4).add_(0.01)
         kind.write(request, path)
@@ -207,8 +270,35 @@ def test_a_network_that_makes_nan_is_not_written(tmp_path):
         model.head[0].weight.fill_(float("inf"))
     path = save_generator(model, tmp_path / "w.safetensors")
     with pytest.raises(SrkdError, match="differs"):
-        srkd.export(str(path))
+        srkd.export(str(path), format="pt2")
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:torch.*")
+def test_layers_that_ncnn_lacks_are_named(tmp_path):
+    class Spectrum(torch.nn.Module):
+        def forward(self, x):
+            return torch.fft.fft2(x).real
+
+    request = formats.Request(None, Spectrum(), lambda: None, {}, "fp32", [])
+    with pytest.raises(SrkdError, match=r"ncnn has no layer for .*fft"):
+        FORMATS["ncnn"].write(request, tmp_path / "x.param")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_beside_that_is_not_its_own_stays(capsys, tmp_path, weights):
+    """OpenVINO and ncnn both keep their weights in a `.bin`."""
+    source = str(weights["compact"])
+    path = srkd.export(source, format="ncnn", out=str(tmp_path / "x.param"))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    error = fails(capsys, 2, "export", source, "--format", "openvino", "--out", tmp_path / "x.xml")
+    assert "x.bin exists and does not belong to x.xml" in error
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    # Its own files it replaces.
+    assert srkd.export(source, format="ncnn", out=str(path)) == path
+    (tmp_path / "folder.xml").mkdir()
+    error = fails(capsys, 2, "export", source, "--format", "openvino", "--out", tmp_path / "folder.xml")
+    assert "is a folder" in error and not (tmp_path / "folder.bin").exists()
 
 
 def test_misuse(capsys, tmp_path, weights, monkeypatch):
@@ -226,17 +316,3 @@ def test_misuse(capsys, tmp_path, weights, monkeypatch):
     real = __import__("importlib.util").util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pnnx" else real(name))
     assert "pip install 'srkd[ncnn]'" in fails(capsys, 2, "export", source, "--format", "ncnn")
-
-
-def test_precisions_have_names_of_their_own(tmp_path, weights):
-    source = tmp_path / "w.safetensors"
-    shutil.copy(weights["compact"], source)
-    assert srkd.export(str(source)).name == "w.onnx"
-    assert srkd.export(str(source), precision="fp16").name == "w.fp16.onnx"
-    image = np.zeros((8, 8, 3), np.uint8)
-    Image.fromarray(image).save(tmp_path / "in.png")
-    for name in ("w.onnx", "w.fp16.onnx"):
-        out = srkd.upscale(
-            str(tmp_path / "in.png"), str(tmp_path / f"{name}.png"), weights=str(tmp_path / name)
-        )
-        assert read_image(Path(out[0])).shape == (32, 32, 3)

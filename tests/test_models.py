@@ -159,12 +159,48 @@ def test_fused_networks_compute_the_same(name, options):
     assert not fused.training and all(p.requires_grad for p in model.parameters())
 
 
+def test_every_architecture_is_tested():
+    assert {name for name, (_, options) in GENERATORS.items() if not options} == {name for name, _ in SMALL}
+
+
+@pytest.mark.parametrize(("name", "options"), SMALL)
+def test_fused_networks_keep_their_precision(name, options):
+    model, image = build(name, options).double(), torch.rand(1, 3, 9, 8, dtype=torch.double)
+    with torch.no_grad():
+        torch.testing.assert_close(fuse(model)(image), model(image), rtol=0, atol=1e-12)
+
+
 def test_memory_is_that_of_the_widest_layer():
     """Compact: the widest point is between two layers of 32 channels; its PixelShuffle and skip are narrower
     than that, at x2."""
     model = create_generator("compact", 2, channels=32, convs=2)
     # The image, a layer's input and output.
     assert count_memory(model) == pytest.approx(4 * (3 + 32 + 32), rel=1e-3)
+
+
+def test_views_take_no_memory():
+    """Of the image or of weights, nor what is done in place."""
+
+    class Views(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.rand(500, 3, 3, 3))
+
+        def forward(self, x):
+            kernel = self.weight[:6].flatten(1).view(6, 3, 3, 3)
+            found = torch.nn.functional.conv2d(x[:, :, 1:].flip(3), kernel, padding=1).relu_()
+            return found[:, :3]
+
+    # The image; its flipped rows, of which one is missing; their six channels.
+    assert count_memory(Views()) == pytest.approx(4 * (3 + (3 + 6) * 63 / 64))
+
+
+@pytest.mark.parametrize("channels", [8, 16])
+def test_memory_of_an_upsampling_tail(channels):
+    """SRResNet at x2, when PReLU makes new ones of the shuffled features, four pixels to an LR pixel; the
+    image, the head's features and the tail's input are still there."""
+    model = create_generator("srgan", 2, channels=channels, blocks=1)
+    assert count_memory(fuse(model)) == pytest.approx(4 * (3 + 2 * channels + 2 * 4 * channels))
 
 
 def test_a_spandrel_file_loads(tmp_path):

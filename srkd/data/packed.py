@@ -49,9 +49,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{folder} is a packed data set that is not finished; run srkd prepare again")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        assert manifest["format"] == 1 and isinstance(manifest["images"], list)
+        if manifest["format"] != 1 or not isinstance(manifest["images"], list):
+            raise ValueError("not a manifest")
         return manifest
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise SrkdError(f"{path} is damaged; remove {folder} and run srkd prepare again") from error
 
 
@@ -182,13 +183,15 @@ class Appender:
 
     def commit(self) -> None:
         """Makes all that was appended survive a kill: first the pixels reach the disk, then the journal."""
+        # Taken off first: a commit that is interrupted and called again must not write an entry twice.
+        pending, self._pending = self._pending, []
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())
         with self.journal.open("a", encoding="utf-8") as file:
-            _write_synced(file, "".join(json.dumps(entry) + "\n" for entry in self._pending))
-        self.entries += self._pending
-        self._pending, self._size, self._since = [], 0, time.monotonic()
+            _write_synced(file, "".join(json.dumps(entry) + "\n" for entry in pending))
+        self.entries += pending
+        self._size, self._since = 0, time.monotonic()
 
     def close(self) -> None:
         for file in self.files.values():

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from filelock import FileLock, Timeout
 
+from srkd.catalog import find_weights
 from srkd.data.packed import (
     HR,
     JOURNAL,
@@ -25,6 +26,8 @@ from srkd.data.sets import choose_validation, read_hash_list
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import console, file_hash, track, write_text
 from srkd.tiling import Upscaler, put
+
+_LOCK = ".lock"
 
 
 def prepare(
@@ -61,17 +64,20 @@ def prepare(
         The manifest.
 
     Raises:
-        UsageError: no images, or `out` holds something else.
+        UsageError: no images, no such teacher, or `out` holds something else.
         SrkdError: an image cannot be read, or the disk is full; what is packed by then is kept.
     """
     choose("scale", scale, (2, 3, 4))
     folder = Path(out)
     if folder.is_file():
         raise UsageError(f"{folder} is a file; give a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not is_packed(folder):
+    # A lock alone is what a process leaves that was killed as it began.
+    others = [path for path in folder.iterdir() if path.name != _LOCK] if folder.is_dir() else []
+    if others and not is_packed(folder):
         raise UsageError(f"{folder} is not empty, and no packed data set; give another folder")
     files = find_pairs(data, scale, lr)
     listed = read_hash_list(Path(val)) if val is not None else None
+    teachers = [find_weights(name) for name in ([teacher] if isinstance(teacher, str) else teacher or [])]
     request = {
         "format": 1,
         "scale": scale,
@@ -81,10 +87,10 @@ def prepare(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / _LOCK, timeout=0):
             manifest = _prepare(folder, files, request, skip_bad)
-            for name in [teacher] if isinstance(teacher, str) else teacher or []:
-                manifest = _add_teacher(folder, manifest, name, teacher_precision, tile)
+            for path in teachers:
+                manifest = _add_teacher(folder, manifest, path, teacher_precision, tile)
             return manifest
     except Timeout:
         raise UsageError(f"another process is packing into {folder}") from None
@@ -156,13 +162,11 @@ def _prepare(
 
 
 def _add_teacher(
-    folder: Path, manifest: dict[str, Any], weights: str, precision: Literal["uint8", "float16"], tile: int
+    folder: Path, manifest: dict[str, Any], path: Path, precision: Literal["uint8", "float16"], tile: int
 ) -> dict[str, Any]:
     """Adds a teacher's outputs on every image; says how far storage and tiles are from the exact ones."""
     from srkd.backends import open_upscaler
-    from srkd.catalog import find_weights
 
-    path = find_weights(weights)
     digest, scale, images = file_hash(path), manifest["scale"], manifest["images"]
     known = manifest.get("teachers", {}).get(digest)
     if known is not None:

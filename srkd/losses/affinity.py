@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srkd.losses.base import GeneratorLoss, Taps, View
+from srkd.losses.base import FeatureLoss, pool_features
 
 
-class Affinity(GeneratorLoss):
+class Affinity(FeatureLoss):
     """mean |A_S - A_T| over all pairs of positions, averaged over depths (FAKD, He et al., ICIP 2020, eq. 3).
 
     A = F'F, `(N, hw, hw)`, the cosine of the features of every two positions: F `(N, C, hw)` has columns of
@@ -21,9 +20,6 @@ class Affinity(GeneratorLoss):
         pool: side of the squares that features are averaged over first; memory grows with (h w / pool^2)^2.
     """
 
-    distills = True
-    needs = ("student", "teacher")
-
     def __init__(
         self,
         student: nn.Module,
@@ -31,17 +27,14 @@ class Affinity(GeneratorLoss):
         depths: Sequence[float | str] = (0.5, 1.0),
         pool: int = 2,
     ):
-        super().__init__()
-        self.own, self.other, self.pool = Taps(student, depths), Taps(teacher, depths), pool
+        super().__init__(student, teacher, depths)
+        self.pool = pool
 
-    def forward(self, view: View) -> Tensor:
-        pairs = zip(self.own(), self.other(), strict=True)
-        return torch.stack(
-            [F.l1_loss(affinity(s, self.pool), affinity(t.detach(), self.pool)) for s, t in pairs]
-        ).mean()
+    def distance(self, place: int, own: Tensor, other: Tensor) -> Tensor:
+        return F.l1_loss(affinity(own, self.pool), affinity(other, self.pool))
 
 
 def affinity(features: Tensor, pool: int) -> Tensor:
     """`(N, C, h, w)` to the cosines between positions, `(N, L, L)` with L = h w / pool^2."""
-    columns = F.normalize(F.avg_pool2d(features, pool).flatten(2), dim=1)
+    columns = F.normalize(pool_features(features, pool).flatten(2), dim=1)
     return columns.transpose(1, 2) @ columns

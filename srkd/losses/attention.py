@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import choose
-from srkd.losses.base import GeneratorLoss, Taps, View
+from srkd.losses.base import FeatureLoss
 
 
-class Attention(GeneratorLoss):
+class Attention(FeatureLoss):
     """|A_S - A_T|_2, averaged over images and depths (Zagoruyko & Komodakis 2017, arXiv 1612.03928, eq. 2).
 
     A = sum over channels of F^2, flattened and divided by its Euclidean length, so that widths may differ.
@@ -22,9 +22,6 @@ class Attention(GeneratorLoss):
         distance: `l2` as published, or `l1` (the sum of absolute differences).
     """
 
-    distills = True
-    needs = ("student", "teacher")
-
     def __init__(
         self,
         student: nn.Module,
@@ -32,14 +29,11 @@ class Attention(GeneratorLoss):
         depths: Sequence[float | str] = (0.5, 1.0),
         distance: Literal["l2", "l1"] = "l2",
     ):
-        super().__init__()
+        super().__init__(student, teacher, depths)
         self.order = {"l2": 2, "l1": 1}[choose("distance", distance, ("l2", "l1"))]
-        self.own, self.other = Taps(student, depths), Taps(teacher, depths)
 
-    def forward(self, view: View) -> Tensor:
-        pairs = zip(self.own(), self.other(), strict=True)
-        gaps = [attention_map(s) - attention_map(t.detach()) for s, t in pairs]
-        return torch.stack([torch.linalg.vector_norm(gap, self.order, 1).mean() for gap in gaps]).mean()
+    def distance(self, place: int, own: Tensor, other: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(attention_map(own) - attention_map(other), self.order, 1).mean()
 
 
 def attention_map(features: Tensor) -> Tensor:

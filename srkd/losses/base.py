@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import UsageError
@@ -107,6 +108,42 @@ class Taps:
             module.eval()(torch.zeros(1, 3, 32, 32).to(next(module.parameters())))
         module.train(mode)
         return [feature.shape[1] for feature in self()]
+
+
+class FeatureLoss(GeneratorLoss):
+    """A distance between the student's and the teacher's features, averaged over depths.
+
+    Args:
+        student, teacher: generators with taps.
+        depths: taps, by name or relative depth in (0, 1].
+    """
+
+    distills = True
+    needs = ("student", "teacher")
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, depths: Sequence[float | str] = (0.5, 1.0)):
+        super().__init__()
+        self.own, self.other = Taps(student, depths), Taps(teacher, depths)
+
+    def forward(self, view: View) -> Tensor:
+        pairs = zip(self.own(), self.other(), strict=True)
+        return torch.stack([self.distance(k, s, t.detach()) for k, (s, t) in enumerate(pairs)]).mean()
+
+    def distance(self, place: int, own: Tensor, other: Tensor) -> Tensor:
+        """The scalar distance of the features `(N, C, h, w)` at the depth of that number."""
+        raise NotImplementedError
+
+
+def pool_features(features: Tensor, side: int) -> Tensor:
+    """Averages over squares, `(N, C, h, w)` to `(N, C, h / side, w / side)`, rounded down.
+
+    Raises:
+        UsageError: the features are smaller than a square.
+    """
+    if min(features.shape[-2:]) < side:
+        size = "x".join(map(str, features.shape[-2:]))
+        raise UsageError(f"features of {size} cannot be averaged over squares of {side}; raise --crop")
+    return F.avg_pool2d(features, side)
 
 
 def _find(names: Sequence[str], place: float | str) -> str:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srkd.losses.base import GeneratorLoss, Taps, View
+from srkd.losses.base import FeatureLoss, pool_features
 
 
-class Correlation(GeneratorLoss):
+class Correlation(FeatureLoss):
     """|Z_S Z_S' - Z_T Z_T'| + |Z_S Z_T' - Z_T Z_T'| + |d(E(T)) - T| / mean |T|, averaged over depths.
 
     After internal and external correlation distillation (JKSCI 28(4), 2023), re-derived from its abstract.
@@ -27,9 +26,6 @@ class Correlation(GeneratorLoss):
         heads: attention heads of E.
     """
 
-    distills = True
-    needs = ("student", "teacher")
-
     def __init__(
         self,
         student: nn.Module,
@@ -39,28 +35,25 @@ class Correlation(GeneratorLoss):
         width: int = 32,
         heads: int = 4,
     ):
-        super().__init__()
-        self.own, self.other, self.pool = Taps(student, depths), Taps(teacher, depths), pool
+        super().__init__(student, teacher, depths)
+        self.pool = pool
         own, other = self.own.widths(), self.other.widths()
         self.project_own = nn.ModuleList(nn.Linear(w, width) for w in own)
         self.project_other = nn.ModuleList(nn.Linear(w, width) for w in other)
         self.encoder = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True)
         self.decoders = nn.ModuleList(nn.Linear(width, w) for w in other)
 
-    def forward(self, view: View) -> Tensor:
-        terms = []
-        for k, (s, t) in enumerate(zip(self.own(), self.other(), strict=True)):
-            source, target = self._tokens(s), self._tokens(t.detach())
-            encoded = self.encoder(self.project_other[k](target))
-            z_s = F.normalize(self.encoder(self.project_own[k](source)), dim=-1)
-            z_t = F.normalize(encoded, dim=-1).detach()
-            wanted = z_t @ z_t.transpose(1, 2)
-            internal = F.l1_loss(z_s @ z_s.transpose(1, 2), wanted)
-            external = F.l1_loss(z_s @ z_t.transpose(1, 2), wanted)
-            kept = F.l1_loss(self.decoders[k](encoded), target) / (target.abs().mean() + 1e-8)
-            terms.append(internal + external + kept)
-        return torch.stack(terms).mean()
+    def distance(self, place: int, own: Tensor, other: Tensor) -> Tensor:
+        source, target = self._tokens(own), self._tokens(other)
+        encoded = self.encoder(self.project_other[place](target))
+        z_s = F.normalize(self.encoder(self.project_own[place](source)), dim=-1)
+        z_t = F.normalize(encoded, dim=-1).detach()
+        wanted = z_t @ z_t.transpose(1, 2)
+        internal = F.l1_loss(z_s @ z_s.transpose(1, 2), wanted)
+        external = F.l1_loss(z_s @ z_t.transpose(1, 2), wanted)
+        kept = F.l1_loss(self.decoders[place](encoded), target) / (target.abs().mean() + 1e-8)
+        return internal + external + kept
 
     def _tokens(self, features: Tensor) -> Tensor:
         """`(N, C, h, w)` to `(N, L, C)`, L = h w / pool^2."""
-        return F.avg_pool2d(features, self.pool).flatten(2).transpose(1, 2)
+        return pool_features(features, self.pool).flatten(2).transpose(1, 2)

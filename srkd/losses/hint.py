@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srkd.losses.base import GeneratorLoss, Taps, View
+from srkd.losses.base import FeatureLoss
 
 
-class Hint(GeneratorLoss):
+class Hint(FeatureLoss):
     """mean |r(F_S) - F_T| / std(F_T), averaged over depths (Romero et al. 2015, arXiv 1412.6550, in L1).
 
     r is a 1x1 convolution from the student's width to the teacher's, trained with the student and dropped
@@ -20,16 +19,10 @@ class Hint(GeneratorLoss):
         depths: taps, by name or relative depth in (0, 1], at which features `(N, C, h, w)` are compared.
     """
 
-    distills = True
-    needs = ("student", "teacher")
-
     def __init__(self, student: nn.Module, teacher: nn.Module, depths: Sequence[float | str] = (0.5, 1.0)):
-        super().__init__()
-        self.own, self.other = Taps(student, depths), Taps(teacher, depths)
+        super().__init__(student, teacher, depths)
         widths = zip(self.own.widths(), self.other.widths(), strict=True)
         self.adapters = nn.ModuleList(nn.Conv2d(s, t, 1) for s, t in widths)
 
-    def forward(self, view: View) -> Tensor:
-        triples = zip(self.adapters, self.own(), self.other(), strict=True)
-        terms = [F.l1_loss(adapt(s), t.detach()) / (t.detach().std() + 1e-8) for adapt, s, t in triples]
-        return torch.stack(terms).mean()
+    def distance(self, place: int, own: Tensor, other: Tensor) -> Tensor:
+        return F.l1_loss(self.adapters[place](own), other) / (other.std() + 1e-8)

@@ -2,6 +2,7 @@
 
 import copy
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -40,18 +41,20 @@ def count_memory(model: nn.Module) -> float:
     side = 64
     image = torch.empty(1, 3, side, side, device="meta")
     network = copy.deepcopy(model).eval().to("meta")
-    with _LiveBytes() as live, torch.no_grad():
+    given = [image, *network.parameters(), *network.buffers()]
+    with _LiveBytes(given) as live, torch.no_grad():
         network(image)
     return (live.most + image.nbytes) / side**2
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Adds up the storages that tensors made under it hold, while they live."""
+    """Adds up the storages that tensors made under it hold, while they live; not those of the tensors given,
+    of which a network may make views."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Iterable[Tensor]) -> None:
         super().__init__()
         self.sizes: dict[int, int] = {}
-        self.users: dict[int, int] = {}
+        self.users = {tensor.untyped_storage()._cdata: 1 for tensor in given}
         self.now = self.most = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -102,7 +102,9 @@ class Conv3XC(nn.Module):
     def merged(self) -> nn.Conv2d:
         """The plain convolution that this amounts to."""
         weight, bias = self._merge()
-        conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+        conv = nn.Conv2d(
+            weight.shape[1], weight.shape[0], 3, padding=1, device=weight.device, dtype=weight.dtype
+        )
         conv.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
         return conv
 

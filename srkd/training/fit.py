@@ -174,6 +174,11 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
             saved = load_newest(folder) if resume else None
             if saved:
                 check_same_recipe(folder, saved["recipe"], asdict(recipe), allow_changes)
+                if saved["stage"] not in stages:
+                    raise UsageError(
+                        f"the run in {folder} is in its stage '{saved['stage']}', which this recipe has not; "
+                        "restore the stage, or give another --out"
+                    )
             job = open_job(recipe, stages, fabric)
             if saved and saved["data"] != job.data.identity and not allow_changes:
                 raise UsageError(
@@ -215,7 +220,7 @@ def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
     teachers, digests, taught_by = _teachers(recipe, stages)
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad, digests)
     if recipe.degradation == "real":
-        data = _degrade_validation(data, recipe)
+        data = degrade_validation(data, recipe)
     replay: list[Pair] = []
     if recipe.replay is not None:
         replay = open_data(recipe.replay, recipe.scale, None, smallest, recipe.skip_bad).train
@@ -243,7 +248,7 @@ def _train(job: Job, saved: dict[str, Any] | None) -> Run:
         job.seconds = saved["seconds"]
     if job.fabric.is_global_zero:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
-    job.log.begin(list(job.stages), *((saved["stage"], saved["step"]) if saved else ()))
+    job.log.begin(*((saved["stage"], saved["step"]) if saved else ()))
     result = Run(folder, psnr=job.psnr)
     begun = not saved
     bicubic = bicubic_psnr(job.data.val, recipe.scale)
@@ -310,8 +315,10 @@ class _Loop:
         self.often = max(1, min(LOG_EVERY, self.stage.steps // 40))
         # Speed is that of this process, and without the time of validations.
         self.done, self.spent = 0, 0.0
+        # The best weights since the last checkpoint, with their path and facts.
+        self.better: list[tuple[Path, nn.Module, dict[str, Any]]] = []
         # What to go back to when a step is not finite.
-        self.good = (first, copy.deepcopy(state.state_dict()))
+        self.good = (first, copy.deepcopy(state.state_dict()), dict(job.best))
         self.retries = retries
 
     def run(self) -> float:
@@ -330,13 +337,21 @@ class _Loop:
         ):
             self.bar = self.progress.add_task(self.name, total=self.stage.steps, completed=self.step, note="")
             self.psnr = float("nan")
-            self.job.log.update(stage=self.name, step=self.step, steps=self.stage.steps)
+            self.job.log.update(
+                stage=self.name,
+                step=self.step,
+                steps=self.stage.steps,
+                psnr=dict(self.job.psnr),
+                best=dict(self.job.best),
+            )
             while self.step < self.stage.steps:
                 try:
                     self._stretch(stop)
                 except NotFinite as error:
                     self._go_back(error)
-            return self._assess()
+            score = self._assess()
+            self._save_best()
+            return score
 
     def _stretch(self, stop: threading.Event) -> None:
         """Steps until the stage ends or one is not finite."""
@@ -379,9 +394,12 @@ class _Loop:
             )
         self.retries += 1
         factor = self.state.rate_factor / 2
-        self.step = self.good[0]
-        self.state.load_state_dict(copy.deepcopy(self.good[1]))
+        # The steps since then never were: neither their log nor their best weights stay.
+        self.step, state, best = self.good
+        self.state.load_state_dict(copy.deepcopy(state))
         self.state.rate_factor = factor
+        job.best, self.better = dict(best), []
+        job.log.rewind(self.name, self.step, notes=True)
         message = (
             f"{error} was not finite at step {at}: back to step {self.step} at {factor:g} times the rate"
         )
@@ -405,7 +423,7 @@ class _Loop:
         self.progress.update(self.bar, completed=self.step, note=note)
 
     def _assess(self) -> float:
-        """Validates every member; keeps the best weights so far. Returns the mean PSNR."""
+        """Validates every member; holds the best weights so far. Returns the mean PSNR."""
         job = self.job
         if job.fabric.is_global_zero:
             found = [
@@ -418,10 +436,15 @@ class _Loop:
             self.watch.validation(self.step, self.psnr)
             if self.psnr > job.best.get(self.name, -math.inf):
                 job.best[self.name] = self.psnr
-                for index, member in enumerate(self.state.members):
-                    path = _weights_path(job.folder, f"{self.name}_best", index, job.recipe.members)
-                    facts = {**_facts(job, self.name), "steps": self.step, "psnr": self.psnr}
-                    save_module("generator", member.average.module, path, **facts)
+                facts = {**_facts(job, self.name), "steps": self.step, "psnr": self.psnr}
+                self.better = [
+                    (
+                        _weights_path(job.folder, f"{self.name}_best", index, job.recipe.members),
+                        copy.deepcopy(member.average.module),
+                        facts,
+                    )
+                    for index, member in enumerate(self.state.members)
+                ]
             job.log.update(
                 step=self.step, psnr={**job.psnr, self.name: round(self.psnr, 4)}, best=dict(job.best)
             )
@@ -433,8 +456,15 @@ class _Loop:
         self.psnr = float(job.fabric.broadcast(self.psnr))
         return self.psnr
 
+    def _save_best(self) -> None:
+        """Writes the best weights, no sooner than what leads up to them is safe from a step back."""
+        for path, module, facts in self.better:
+            save_module("generator", module, path, **facts)
+        self.better = []
+
     def _checkpoint(self) -> None:
         job = self.job
+        self._save_best()
         content = {
             "recipe": asdict(job.recipe),
             "data": job.data.identity,
@@ -447,7 +477,7 @@ class _Loop:
             "retries": self.retries,
             "seconds": job.seconds,
         }
-        self.good = (self.step, copy.deepcopy(content["state"]))
+        self.good = (self.step, copy.deepcopy(content["state"]), dict(job.best))
         if job.fabric.is_global_zero:
             save_checkpoint(job.folder, list(job.stages).index(self.name), content, job.recipe.keep)
             job.log.update(step=self.step)
@@ -639,7 +669,7 @@ def _degrade(hr: Tensor, recipe: Recipe, *parts: Any) -> Tensor:
     )
 
 
-def _degrade_validation(data: DataSet, recipe: Recipe) -> DataSet:
+def degrade_validation(data: DataSet, recipe: Recipe) -> DataSet:
     """Validation images with LR made as training's are, the same in every run."""
     pairs = []
     for pair in data.val:
@@ -654,6 +684,7 @@ def _degrade_validation(data: DataSet, recipe: Recipe) -> DataSet:
 def _facts(job: Job, name: str) -> dict[str, Any]:
     """What saved weights say of themselves; no paths, since files travel."""
     stage = job.stages[name]
+    so_far = list(job.stages.values())[: list(job.stages).index(name) + 1]
     objective = "gan" if stage.critics else "perceptual" if "perceptual" in stage.losses else "psnr"
     return {
         "strategy": job.recipe.strategy,
@@ -663,7 +694,9 @@ def _facts(job: Job, name: str) -> dict[str, Any]:
         "control": job.recipe.control,
         "kd_replaces": stage.kd_replaces,
         "seed": job.recipe.seed,
-        "teacher": job.taught_by if uses_teacher(stage) else None,
+        # Of earlier stages too: fine-tuning has no teacher, and its student was distilled all the same.
+        "teacher": job.taught_by if any(map(uses_teacher, so_far)) else None,
+        "degradation": job.recipe.degradation,
         "license": "Apache-2.0",
     }
 

@@ -18,6 +18,7 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import console, write_text
 
 LOG, STATE, LOCK = "log.jsonl", "run.json", ".lock"
+_SHOWN = ("state", "strategy", "stage", "step", "steps", "psnr", "best")
 _PACKAGES = ("srkd", "torch", "torchvision", "lightning-fabric", "kornia", "numpy")
 
 
@@ -43,6 +44,8 @@ def list_runs(folder: str = "runs") -> list[dict[str, Any]]:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             found["folder"] = str(path.parent)
+            if missing := [key for key in _SHOWN if key not in found]:
+                raise ValueError(f"it does not say {missing[0]}")
             if found["state"] == "running" and not _is_locked(path.parent):
                 found["state"] = "interrupted"
             runs.append(found)
@@ -91,7 +94,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, strategy: str, active: bool = True, tensorboard: bool = False):
-        self.folder, self.active = folder, active
+        self.folder, self.active, self.tensorboard = folder, active, tensorboard
         self.writer = None
         self.facts: dict[str, Any] = {
             "state": "running",
@@ -111,29 +114,36 @@ class RunLog:
                 **{name: importlib.metadata.version(name) for name in _PACKAGES},
             },
         }
-        if active and tensorboard:
-            from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-            logger = TensorBoardLogger(root_dir=folder, name="tensorboard", version="")
-            self.writer = logger.experiment
-
-    def begin(self, stages: Sequence[str], stage: str = "", step: int = 0) -> None:
+    def begin(self, stage: str = "", step: int = 0) -> None:
         """Opens the log; of a run that goes on from a step, what came after it is dropped."""
         if not self.active:
             return
-        path = self.folder / LOG
-        if path.exists():
-            # A stage that a changed recipe no longer has came before those that it has.
-            order = {name: number for number, name in enumerate(stages)}
-            kept = [
-                line
-                for line in path.read_text(encoding="utf-8").splitlines()
-                if stage
-                and line.endswith("}")
-                and (order.get((e := json.loads(line))["stage"], -1), e["step"]) <= (order[stage], step)
-            ]
-            write_text(path, "".join(line + "\n" for line in kept))
+        if self.tensorboard:
+            from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+            logger = TensorBoardLogger(root_dir=self.folder, name="tensorboard", version="")
+            self.writer = logger.experiment
+        self.rewind(stage, step)
         self.update()
+
+    def rewind(self, stage: str, step: int, notes: bool = False) -> None:
+        """Drops the entries that came after a step, or all where there is no stage; `notes` spares notes."""
+        path = self.folder / LOG
+        if not self.active or not path.exists():
+            return
+        kept, reached = [], False
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:  # cut short by a kill
+                continue
+            reached = reached or entry["stage"] == stage
+            # By its place: a changed recipe may no longer have the stage.
+            before = entry["step"] <= step if entry["stage"] == stage else not reached
+            if stage and (before or (notes and "note" in entry)):
+                kept.append(line)
+        write_text(path, "".join(line + "\n" for line in kept))
 
     def update(self, **facts: Any) -> None:
         """Writes run.json."""
