@@ -139,12 +139,12 @@ def _open_torch(path: Path, onnx: Path | None, request: Request) -> Upscaler:
 
     model: Any = load_generator(path)
     ours = hasattr(model, "config")
+    model = fuse(model) if ours else model
     memory = count_memory(model) if ours else UNKNOWN_MEMORY
     device = _best_device() if request.device == "auto" else request.device
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     try:
-        model = fuse(model) if ours else model
         model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"cannot run on {device}: {_first_line(error)}") from error

@@ -46,6 +46,8 @@ def open_onnx(path: Path, threads: int | None = None) -> OnnxModel:
 
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
+    # A plan for one size is of no use to the next, and would be kept in memory beside the first run's.
+    options.enable_mem_pattern = False
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

@@ -264,6 +264,19 @@ def test_a_wrong_conversion_is_not_written(tmp_path, weights, monkeypatch, forma
     assert not list(tmp_path.iterdir())
 
 
+def test_an_export_that_sees_one_image_of_a_batch_is_not_written(tmp_path, weights, monkeypatch):
+    kind = FORMATS["safetensors"]
+
+    def first_only(path):
+        run = kind.open(path)
+        return lambda batch: np.repeat(run(batch[:1]), len(batch), 0)
+
+    monkeypatch.setitem(exports.FORMATS, "safetensors", kind._replace(open=first_only))
+    with pytest.raises(SrkdError, match="differs from torch"):
+        srkd.export(str(weights["lr"]), format="safetensors", out=str(tmp_path / "x.safetensors"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_that_makes_nan_is_not_written(tmp_path):
     model = build("lr")
     with torch.no_grad():

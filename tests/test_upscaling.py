@@ -488,12 +488,27 @@ def test_tiles_follow_free_memory(monkeypatch, weights):
 
     monkeypatch.setattr(tiling.psutil, "virtual_memory", lambda: Memory)
     upscaler = open_upscaler(weights)
-    assert upscaler.choose_tile(64, 64) == 0
-    large = upscaler.choose_tile(4000, 3000)
-    Memory.available = 2**28
-    assert 16 <= upscaler.choose_tile(4000, 3000) < large
+    assert upscaler.choose_tiles(64, 64) == (0, 0)
+
+    def windows(height, width):
+        sides = upscaler.choose_tiles(height, width)
+        spans = [tiling._cut(*axis, upscaler.radius) for axis in zip((height, width), sides, strict=True)]
+        return [(span.last - span.first) for span in (spans[0][0], spans[1][0])], len(spans[0]) * len(
+            spans[1]
+        )
+
+    for available in (8 * 2**30, 2**28):
+        Memory.available = available
+        budget = min(tiling.BUDGET, available / 4)
+        counts = []
+        for size in ((3000, 4000), (4000, 3000), (300, 12_000), (700, 900)):
+            (tall, wide), count = windows(*size)
+            assert tiling.OVERHEAD * upscaler.memory * tall * wide <= budget
+            counts.append(count * tall * wide / (size[0] * size[1]))
+        assert max(counts) < (1.25 if available > 2**30 else 1.5)
     heavy = Upscaler("x", 4, 10, None, memory=1e9)
-    assert heavy.choose_tile(100, 100) == 20
+    assert heavy.choose_tiles(100, 100) == (20, 20)
+    assert heavy.choose_tiles(1, 1) == (20, 20)
 
 
 PEAK = """

@@ -43,7 +43,8 @@ def export(
             scikit-image installs when not given.
         branch: of a generator of several branches, the one to export alone, from 0; their mean when not
             given.
-        out: the file to write; beside the weights, with the format's suffix, when not given.
+        out: the file to write; when not given beside the weights, of shipped ones in the current folder, with
+            the format's suffix.
 
     Returns:
         The file written.
@@ -63,7 +64,9 @@ def export(
         raise UsageError("--calibrate goes with --precision int8")
     _need(format, kind.packages)
     ending = kind.suffix if precision == "fp32" else f".{precision}{kind.suffix}"
-    target = Path(out) if out else source.with_name(source.stem + ending)
+    # Of shipped weights not beside them, which is inside the installed package.
+    folder = Path() if weights in list_shipped() else source.parent
+    target = Path(out) if out else folder / f"{source.stem}{ending}"
     if target.suffix != kind.suffix:
         raise UsageError(f"{target} does not end in {kind.suffix}")
     if target.resolve() == source.resolve():
