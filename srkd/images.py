@@ -30,8 +30,9 @@ class Format(NamedTuple):
 
 _JPEG = Format(False, False, 65_500, True, {"subsampling": "4:4:4"})
 _TIFF = Format(True, True, 2**31 - 1, False, {"compression": "tiff_lzw"})
+# Level 4 takes half the time of Pillow's 6 for files a twentieth larger.
 FORMATS = {
-    ".png": Format(True, True, 2**31 - 1, False, {}),
+    ".png": Format(True, True, 2**31 - 1, False, {"compress_level": 4}),
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
     ".webp": Format(True, False, 16_383, True, {}),
