@@ -137,10 +137,10 @@ def upscale(
                     megapixels,
                     advance,
                 )
-            except (SrkdError, MemoryError) as error:
+            except SrkdError as error:
                 if alone:
                     raise
-                failures.append(str(error) or f"{job.source} does not fit into memory")
+                failures.append(str(error))
             else:
                 made.append(job.target)
                 if not alone:
@@ -249,7 +249,9 @@ def _upscale_file(
     try:
         picture = enlarge(model, photo, kind, scale, tile, advance)
     except SrkdError as error:
-        raise SrkdError(f"{job.source} {error}") from error
+        raise SrkdError(f"{job.source}: {error}") from error
+    except MemoryError as error:
+        raise SrkdError(f"{job.source}, enlarged, does not fit into memory") from error
     if isinstance(picture, np.ndarray) and picture.shape[-1] == 1:
         picture = picture[..., 0]
     # Without its pixels, whose memory the encoder may need.

@@ -427,6 +427,17 @@ def test_memory_that_runs_out_halves_the_tiles(photo):
     assert np.array_equal(whole(photo, 25), found)
 
 
+def test_a_picture_that_does_not_fit_into_memory(tmp_path, photo, monkeypatch, capsys):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(upscaling, "_blank", full)
+    Image.fromarray(photo).save(tmp_path / "x.png")
+    words = ["upscale", tmp_path / "x.png", "-o", tmp_path / "y.png", "-w", "bicubic"]
+    assert "does not fit into memory" in fails(capsys, 1, *words)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
 def test_memory_that_never_suffices_and_other_errors(photo):
     def hungry(batch):
         raise MemoryError
