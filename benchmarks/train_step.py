@@ -36,8 +36,9 @@ from srkd.training.state import build_state, hash_int, term_weights
 from srkd.training.step import train_step
 
 MODEL = "srgan_student_lite"
+# Adam in both, which is what one would write by hand.
 STAGES = {
-    "PSNR stage": STRATEGIES["pretrain"].stages["pretrain"],
+    "PSNR stage": replace(STRATEGIES["pretrain"].stages["pretrain"], optimizer="adam", rate=5e-4),
     "GAN stage": STRATEGIES["finetune"].stages["finetune"],
 }
 # A profile's operators, gathered under names that say what they are for.

@@ -95,11 +95,13 @@ class Mutual:
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage: Adam (0.9, 0.99), learning rate cosine-decayed from `rate` to `final_rate`.
+    """One training stage, its learning rate cosine-decayed from `rate` to `final_rate`.
 
     Args:
         steps: optimiser steps.
         rate, final_rate: learning rate at the stage's start and end.
+        optimizer: the generators' (critics have Adam): `adam` (0.9, 0.99), or `muon`, for which three times
+            Adam's rate is a good one.
         crop: side of the square HR crops, in pixels.
         batch: crops per step.
         ema: decay of the averaged weights, which are what is validated and saved.
@@ -112,6 +114,7 @@ class Stage:
     steps: int = 10_000
     rate: float = 2e-4
     final_rate: float = 1e-6
+    optimizer: Literal["adam", "muon"] = "adam"
     crop: int = 96
     batch: int = 16
     ema: float = 0.999
@@ -133,7 +136,7 @@ class Strategy:
 # respect to the image is some 40 times as long as that of L1, so this weight makes both pull alike.
 _CONTENT = Loss(0.025)
 
-_PRETRAIN = Stage(steps=20_000, rate=5e-4, losses={"l1": Loss()})
+_PRETRAIN = Stage(steps=20_000, rate=2e-3, optimizer="muon", losses={"l1": Loss()})
 _TRANSFER = Stage(losses={"perceptual": _CONTENT, "output": Loss()})
 _FINETUNE = Stage(
     rate=1e-4,

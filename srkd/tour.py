@@ -15,9 +15,9 @@ STUDENT = "srgan_student_lite"
 # a student that already upscales.
 _BATCH, _SEEN = 8, 6
 _STAGES: dict[str, dict[str, Any]] = {
-    "teacher": {"steps": 600, "rate": 1e-3, "crop": 64},
+    "teacher": {"steps": 600, "crop": 64},
     "teacher_gan": {"steps": 30, "crop": 48},
-    "pretrain": {"steps": 900, "rate": 1e-3, "crop": 64},
+    "pretrain": {"steps": 900, "crop": 64},
     "transfer": {"steps": 48, "crop": 48},
     "finetune": {"steps": 48, "crop": 48},
 }

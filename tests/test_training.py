@@ -369,6 +369,7 @@ def test_a_zero_weight_at_the_start_is_no_reason_to_refuse():
         ({"finetune": {"stepz": 3}}, "unknown key 'stepz'"),
         ({"finetune": {"steps": "many"}}, "expected int"),
         ({"finetune": {"critics": {"hr": {"gan": "wasserstein"}}}}, "vanilla"),
+        ({"finetune": {"optimizer": "foo"}}, "stages.finetune.optimizer: 'foo' is not one of adam, muon"),
         ({"finetoon": {}}, "unknown stage"),
         ({"finetune": {"crop": 33}}, "multiple of the scale"),
         ({"finetune": {"crop": 1000}}, "smaller than a crop"),
@@ -426,9 +427,11 @@ def test_a_printed_recipe_runs_the_same(photos, teacher, tmp_path, capsys, comma
 # Stopping and going on.
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(photos, teacher, tmp_path, monkeypatch):
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_stopped_run_goes_on_to_the_same_weights(photos, teacher, tmp_path, monkeypatch, optimizer):
     """Ctrl-C in the second stage; the resumed run ends where an undisturbed one does."""
-    options = {"stages": {k: {**v, "steps": 8} for k, v in small("gan2g_al").items()}, "save_every": 3}
+    overrides = {"steps": 8, "optimizer": optimizer}
+    options = {"stages": {k: v | overrides for k, v in small("gan2g_al").items()}, "save_every": 3}
     whole = run(photos, teacher, tmp_path / "whole", "gan2g_al", **options)
     from srkd.training import fit
 

@@ -18,6 +18,7 @@ from srkd.losses.functional import ADVERSARIES
 from srkd.models import create_discriminator
 from srkd.strategies import Critic, Loss, Stage
 from srkd.teachers import Teacher
+from srkd.training.optimizers import create_optimizer
 
 
 @dataclass
@@ -194,22 +195,14 @@ def build_state(
         {"params": [p for m in (x.network, *x.losses.values()) for p in m.parameters() if p.requires_grad]}
         for x in members
     ]
-    generators = _optimizer(fabric, [{**group, "rate": stage.rate} for group in groups])
+    groups = [{**group, "rate": stage.rate} for group in groups]
+    generators = fabric.setup_optimizers(create_optimizer(stage.optimizer, groups, fabric.device))
     played = [c for member in members for copies in member.critics.values() for c in copies]
-    critics_optimizer = _optimizer(
-        fabric,
-        [{"params": list(c.network.parameters()), "rate": c.spec.rate or stage.rate} for c in played],
-    )
+    critics_optimizer = None
+    if played:
+        groups = [{"params": list(c.network.parameters()), "rate": c.spec.rate or stage.rate} for c in played]
+        critics_optimizer = fabric.setup_optimizers(create_optimizer("adam", groups, fabric.device))
     return State(fabric, stage, members, taught, generators, critics_optimizer, accumulate, clip)
-
-
-def _optimizer(fabric: Fabric, groups: list[dict[str, Any]]) -> Any:
-    if not groups:
-        return None
-    # The fused step is the fastest on the CPU; on a GPU it would take the loss scaler's work upon itself,
-    # which then cannot clip gradients.
-    fused = fabric.device.type == "cpu"
-    return fabric.setup_optimizers(torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=fused))
 
 
 def _as_it_is(module: nn.Module) -> nn.Module:
