@@ -61,8 +61,8 @@ SCALE, PROTOCOL = 4, "y-crop4"
 SETS = "Set5,Set14,BSD100"
 SIZE = (128, 96)  # of LR, for latency
 BASE = f"{TEACHER}, random weights"
-START, GAN_TEACHER = "srgan_student_lite_psnr", "srgan_teacher_64x16_gan"
-SHIPPED = ("srgan_teacher_64x16_psnr", GAN_TEACHER, START, "srgan_student_lite_gan")
+START, STUDENT, GAN_TEACHER = "srgan_student_lite_psnr", "srgan_student_lite_gan", "srgan_teacher_64x16_gan"
+SHIPPED = ("srgan_teacher_64x16_psnr", GAN_TEACHER, START, STUDENT)
 # The stages that are recorded, and how they are spoken of.
 STAGES = {"transfer": "after the transfer stage", "finetune": "after fine-tuning"}
 LPIPS = ("st-lpips-alex", "st-lpips-vgg")
@@ -77,7 +77,7 @@ NOTES = (
     "st-lpips-alex is the independent measure. LPIPS: lower is nearer.",
     "An interval that includes 0, or a single seed, counts as not told apart. Intervals are 95 % paired t "
     "intervals over seeds, not corrected for how many there are.",
-    "crops.png: the fine-tuned student is the one that is best in mean st-lpips-alex on the first set, by "
+    "crops.png: the fine-tuned row is the one that is best in mean st-lpips-alex on the first set, by "
     "its first seed; the figures are those of whole images.",
 )
 
@@ -560,7 +560,7 @@ def gap(found: Mapping[str, Any], digits: int) -> str:
 
 def choose_columns(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
     """What crops are shown of: bicubic, the student as it began, the fine-tuned one that is best in mean
-    st-lpips-alex on the first set, by its first seed, and the GAN-trained teacher."""
+    st-lpips-alex on the first set, by its first seed, the shipped one, and the GAN-trained teacher."""
     first, last = next(iter(summaries[0]["scores"])), list(STAGES)[-1]
     tuned = [
         (summary["scores"][first]["st-lpips-alex"]["mean"], row)
@@ -569,7 +569,7 @@ def choose_columns(rows: Sequence[Row], summaries: Sequence[Mapping[str, Any]]) 
     ]
     best = min(tuned, key=lambda entry: entry[0])[1] if tuned else None
     named = {row.name: row for row in rows if row.stage is None}
-    shown = [named.get("bicubic"), named.get(START), best, named.get(GAN_TEACHER)]
+    shown = [named.get("bicubic"), named.get(START), best, named.get(STUDENT), named.get(GAN_TEACHER)]
     return {row.title: row for row in shown if row is not None}
 
 
