@@ -1,10 +1,13 @@
 """`srkd compare`: distillation methods against controls without distillation, at equal budget."""
 
+import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from rich.table import Table
 from srkd.errors import SrkdError, UsageError
 from srkd.files import console, write_text
 from srkd.strategies import STRATEGIES, load_recipe, merge
-from srkd.training.recipe import Recipe
+from srkd.training.recipe import CHANGEABLE, Recipe
 
 # Higher is better for the first two.
 _SCORES = ("psnr", "ssim", "lpips")
@@ -39,6 +42,7 @@ def compare(
     methods: str | None = None,
     seeds: int = 3,
     steps: int | None = None,
+    jobs: int = 1,
     data: str | None = None,
     teacher: list[str] | str | None = None,
     lpips: str = "st-lpips-alex",
@@ -57,6 +61,8 @@ def compare(
             strategies (`gan2g`), or other recipes; all the recipe's variants when not given.
         seeds: runs of each.
         steps: steps of every stage.
+        jobs: runs at a time, which share the CPU's cores unless the recipe says how many threads each has.
+            As many as there are cores get the most done in an hour. What several say goes into `RUN.log`.
         data: in place of the recipe's.
         teacher: in place of the recipe's; several may be given.
         lpips: LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`.
@@ -71,6 +77,8 @@ def compare(
     """
     if seeds < 1:
         raise UsageError(f"--seeds must be at least 1, not {seeds}")
+    if jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, not {jobs}")
     base = load_recipe(recipe)
     variants = base.pop("methods", None) or {}
     given = {"steps": steps, "data": data, "teacher": teacher}
@@ -80,14 +88,13 @@ def compare(
         raise UsageError(f"{recipe} names no methods; say which with --methods")
     plan = _plan(base, variants, names)
     folder = Path(out)
-    results: dict[str, list[dict[str, float]]] = {method.label: [] for method in plan}
-    total, done = seeds * len(plan), 0
-    for seed in range(seeds):
-        for method in plan:
-            done += 1
-            run = replace(method.recipe, seed=seed, out=str(folder / f"{method.label}-{seed}"))
-            console.print(f"[{done}/{total}] {method.label}, seed {seed}", markup=False)
-            results[method.label].append(_result(run, lpips))
+    runs = [
+        replace(method.recipe, seed=seed, out=str(folder / f"{method.label}-{seed}"))
+        for seed in range(seeds)
+        for method in plan
+    ]
+    found = _run_all(runs, jobs, lpips)
+    results = {method.label: found[index :: len(plan)] for index, method in enumerate(plan)}
     summary = _summarise(plan, results, lpips)
     write_text(folder / "compare.json", json.dumps(summary, indent=1) + "\n")
     _write_table(summary, folder / "compare.md")
@@ -137,10 +144,30 @@ def _overlay(name: str, variants: Mapping[str, Any]) -> dict[str, Any]:
     return load_recipe(name)
 
 
+def _run_all(runs: Sequence[Recipe], jobs: int, lpips: str) -> list[dict[str, float]]:
+    """Each run's result, in the runs' order. After a failure none is begun that has not been."""
+    if jobs > 1:
+        share = max((os.cpu_count() or 1) // jobs, 1)
+        runs = [replace(run, threads=run.threads or share) for run in runs]
+
+    def take(numbered: tuple[int, Recipe]) -> dict[str, float]:
+        number, run = numbered
+        console.print(f"[{number}/{len(runs)}] {Path(run.out).name}", markup=False)
+        return _result(run, lpips, Path(f"{run.out}.log") if jobs > 1 else None)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(take, item) for item in enumerate(runs, 1)]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def _identity(recipe: Recipe) -> str:
     """Equal for recipes that train the same, whatever they are called."""
     settings = asdict(recipe)
-    for key in ("out", "control", "stages", "strategy", "steps", "crop", "batch", "save_every", "teacher"):
+    for key in CHANGEABLE | {"control", "stages", "strategy", "steps", "crop", "batch", "teacher"}:
         settings.pop(key)
     stages = {name: asdict(stage) for name, stage in recipe.resolve().items()}
     teacher = None if recipe.control else recipe.teacher
@@ -148,8 +175,9 @@ def _identity(recipe: Recipe) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _result(recipe: Recipe, lpips: str) -> dict[str, float]:
-    """Trains and scores a run, or reads what an earlier call found."""
+def _result(recipe: Recipe, lpips: str, log: Path | None) -> dict[str, float]:
+    """Trains and scores a run, which writes into `log` or to the terminal, or reads what an earlier call
+    found."""
     folder = Path(recipe.out)
     path = folder / _RESULT
     identity = _identity(recipe)
@@ -166,7 +194,7 @@ def _result(recipe: Recipe, lpips: str) -> dict[str, float]:
     weights = folder / (f"{last}.safetensors" if recipe.members == 1 else f"{last}_0.safetensors")
     state = folder / "run.json"
     if not found and not is_finished(recipe):
-        _train(recipe)
+        _train(recipe, log)
     facts = json.loads(state.read_text(encoding="utf-8"))
     scores = _score(recipe, weights, lpips)
     result = {
@@ -182,12 +210,15 @@ def _result(recipe: Recipe, lpips: str) -> dict[str, float]:
     return {**result, "lpips": scores[lpips]}
 
 
-def _train(recipe: Recipe) -> None:
+def _train(recipe: Recipe, log: Path | None) -> None:
     """Trains in a process of its own, so that its memory is its own."""
     file = Path(f"{recipe.out}.yaml")
     # Its stages are resolved in the child, from the same arguments.
     write_text(file, yaml.safe_dump(asdict(recipe), sort_keys=False))
-    with subprocess.Popen([sys.executable, "-m", "srkd.training", str(file)]) as process:
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(log.open("w", encoding="utf-8")) if log else None
+        words = [sys.executable, "-m", "srkd.training", str(file)]
+        process = stack.enter_context(subprocess.Popen(words, stdout=output, stderr=output))
         try:
             code = process.wait()
         except KeyboardInterrupt:
@@ -197,7 +228,8 @@ def _train(recipe: Recipe) -> None:
         raise KeyboardInterrupt
     if code:
         raise SrkdError(
-            f"the run {recipe.out} failed; mend it and run the same again, finished runs are kept"
+            f"the run {recipe.out} failed{f', see {log}' if log else ''}; mend it and run the same again, "
+            "finished runs are kept"
         )
     file.unlink()
 

@@ -1,6 +1,7 @@
 """Any teacher: files of several origins, stored outputs, several at once; continual learning; comparisons."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -387,6 +388,16 @@ def test_a_comparison_pairs_methods_with_their_controls_and_goes_on(base, photos
     plain = srkd.train(str(photos), seed=1, out=str(tmp_path / "plain"), **options)
     assert same(plain.weights["pretrain"], out / "control-1" / "pretrain.safetensors")
     assert (out / "compare.png").stat().st_size > 5000 and "| hint |" in (out / "compare.md").read_text()
+    # Two at a time come to the same, and say the same of what went wrong.
+    both = tmp_path / "both"
+    jobs = ["--jobs", "2", "--seeds", "1", "--out", str(both)]
+    assert main([*words, *jobs]) == 0
+    for path in sorted(out.glob("*-0/pretrain.safetensors")):
+        assert same(path, both / path.relative_to(out)), path
+    assert "pretrain 4/4" in (both / "hint-0.log").read_text()
+    shutil.rmtree(both / "hint-0")
+    (both / "hint-0").write_text("in the way")
+    assert main([*words, *jobs]) == 1 and f"see {both / 'hint-0.log'}" in capfd.readouterr().err
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*/*.safetensors")}
     (out / "hint-1" / "result.json").unlink()
     assert main(words) == 0
