@@ -45,7 +45,7 @@ def card(
         out: the Markdown file; when not given beside the weights, of shipped ones in the current folder.
         data: benchmarks to score on now, beside bicubic, each `NAME=FOLDER` with the folder in the forms of
             `srkd evaluate`; may be given several times. A recorded score of the same name gives way.
-        lpips: LPIPS variant of these scores.
+        lpips: LPIPS variants of these scores, with commas between.
         overwrite: replace a card that exists.
 
     Returns:

@@ -38,7 +38,7 @@ def evaluate(
             scikit-image installs.
         protocol: `y-crop` (luma, the papers' tables) or `rgb-crop`; the scale may follow, as in `y-crop4`.
         lpips: LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`
-            (download their trunks), or `none`.
+            (download their trunks), several with commas between, or `none`.
         json: file for the scores.
         scale: the factor of `bicubic`; models know their own.
         device: where torch weights run.
@@ -53,7 +53,8 @@ def evaluate(
     """
     upscaler = open_upscaler(model, device, scale)
     metrics.protocol_name(protocol, upscaler.scale)
-    choose("LPIPS variant", lpips, (*metrics.LPIPS_VARIANTS, "none"))
+    for variant in split_variants(lpips):
+        choose("LPIPS variant", variant, (*metrics.LPIPS_VARIANTS, "none"))
     count, pairs = open_benchmark(data, upscaler.scale)
     if json is not None and Path(json).is_dir():
         raise UsageError(f"--json {json} is a folder; give a file")
@@ -93,10 +94,16 @@ def score(
 def score_image(sr: np.ndarray, pair: Pair, protocol: str, lpips: str) -> dict[str, float]:
     """The scores of one image by name."""
     scores = {"psnr": metrics.psnr(sr, pair.hr, protocol), "ssim": metrics.ssim(sr, pair.hr, protocol)}
-    if lpips == "none":
-        return scores
-    # Packed images are mapped read-only, and torch wants to be able to write.
-    return {**scores, lpips: metrics.lpips(sr, np.require(pair.hr, requirements="W"), lpips)}
+    for variant in split_variants(lpips):
+        if variant != "none":
+            # Packed images are mapped read-only, and torch wants to be able to write.
+            scores[variant] = metrics.lpips(sr, np.require(pair.hr, requirements="W"), variant)
+    return scores
+
+
+def split_variants(lpips: str) -> list[str]:
+    """The names in a text of names with commas between."""
+    return [name.strip() for name in lpips.split(",")]
 
 
 def _table(result: dict[str, Any]) -> Table:
