@@ -52,7 +52,7 @@ def measure(weights: Path, data: Path, folder: Path, name: str) -> dict[str, Any
     return scores
 
 
-def ship(source: Path, name: str, data: Path, weights: Path, precision: str | None) -> None:
+def ship(source: Path, name: str, data: Path, onnx: str | None, weights: Path, scores: Path) -> None:
     """Writes all of it, the index last."""
     index_file = weights / "index.json"
     index = json.loads(index_file.read_text(encoding="utf-8"))
@@ -65,16 +65,16 @@ def ship(source: Path, name: str, data: Path, weights: Path, precision: str | No
         halve(load_discriminator(beside), weights / f"{name}_discriminator.safetensors", "discriminator")
     shipped: Any = srkd.load_generator(target)
     entry = index[name] | {"file": target.name, "scale": shipped.scale}
-    entry["scores"] = measure(target, data, Path(__file__).parent / "scores", name)
+    entry["scores"] = measure(target, data, scores, name)
     before = srkd.evaluate(str(source), str(data / SETS[0]), lpips="none")["mean"]["psnr"]
     cost = before - entry["scores"][SETS[0]]["psnr"]
     if cost > COST:
         raise SrkdError(f"half precision costs {name} {cost:.3f} dB on {SETS[0]}")
-    if precision:
-        onnx = target.with_suffix(".onnx")
+    if onnx:
+        file = target.with_suffix(".onnx")
         facts = {key: entry[key] for key in ("license", "scores") if key in entry}
-        write_onnx(shipped, onnx, precision, **facts)  # type: ignore[arg-type]
-        entry["onnx"] = onnx.name
+        write_onnx(shipped, file, onnx, **facts)  # type: ignore[arg-type]
+        entry["onnx"] = file.name
     index[name] = entry
     write_text(index_file, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
     if weights.resolve() == shipped_folder().resolve():
@@ -89,10 +89,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("name", help="their name, which the index has words for")
     parser.add_argument("--data", type=Path, required=True, help="the folder of the benchmarks' folders")
     parser.add_argument("--weights", type=Path, default=shipped_folder(), help="the shipped weights' folder")
+    parser.add_argument(
+        "--scores", type=Path, default=Path(__file__).parent / "scores", help="folder for scores by image"
+    )
     parser.add_argument("--onnx", choices=("fp32", "fp16"), help="write ONNX too, in this precision")
     arguments = parser.parse_args(words)
     try:
-        ship(arguments.source, arguments.name, arguments.data, arguments.weights, arguments.onnx)
+        ship(**vars(arguments))
     except SrkdError as error:
         parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
 

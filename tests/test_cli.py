@@ -141,6 +141,10 @@ def test_evaluate_writes_the_documented_json(tmp_path, capsys, photos, weights):
     for key, value in result["mean"].items():
         assert value == pytest.approx(np.mean([image[key] for image in result["images"]]))
     assert "astronaut_0.png" in capsys.readouterr().out
+    both = srkd.evaluate(str(weights), str(photos), lpips="st-lpips-vgg, st-lpips-alex")["mean"]
+    assert list(both) == ["psnr", "ssim", "st-lpips-vgg", "st-lpips-alex"]
+    assert both["st-lpips-alex"] == pytest.approx(result["mean"]["st-lpips-alex"])
+    assert "nope" in fails(capsys, 2, "evaluate", "bicubic", photos, "--lpips", "st-lpips-vgg,nope")
 
 
 def test_upscale_a_file_and_a_folder(tmp_path, photos, weights):
