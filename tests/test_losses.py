@@ -6,7 +6,7 @@ from torch.distributions import Bernoulli, kl_divergence
 
 from srkd import UsageError, create_discriminator, create_generator
 from srkd.losses import LOSSES, View, create_loss
-from srkd.losses.functional import ADVERSARIES, bernoulli_kl, charbonnier, feature_l1
+from srkd.losses.functional import ADVERSARIES, bernoulli_kl, charbonnier, feature_l1, grid_pattern
 from srkd.perceptual import load_trunk
 from srkd.teachers import Teacher
 
@@ -73,6 +73,26 @@ def test_pixel_losses_follow_their_formulas(scene):
     for name, value in expected.items():
         assert float(create_loss(name, {}, {})(view).detach()) == pytest.approx(value, rel=1e-5)
     assert float(charbonnier(view.hr, view.hr, 0.5)) == pytest.approx(0.5)
+
+
+def test_the_grid_is_what_repeats(scene):
+    """A lattice counts whole wherever it begins, whatever is level does not, and noise averages out."""
+    cell = torch.rand(3, 4, 4)
+    cell = cell - cell.mean((1, 2), keepdim=True)
+    lattice = cell.repeat(1, 12, 12)[None]
+    level = torch.rand(1, 3, 12, 12).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    found = grid_pattern(lattice + level, 4, 7)
+    assert found.shape == (1, 3, 16, 6, 6)
+    assert torch.allclose(found, cell.reshape(1, 3, 16, 1, 1).expand_as(found), atol=1e-6)
+    noise = torch.randn(1, 3, 96, 96)
+    assert grid_pattern(noise, 4, 7).abs().mean() < noise.abs().mean() / 5
+    view = scene[3]()
+    lr, hr = view.lr, view.hr
+    cells = torch.nn.functional.pixel_unshuffle((view.sr - hr).detach(), 4).unflatten(1, (3, 16))
+    side = min(7, *lr.shape[-2:])
+    windows = cells.unfold(3, side, 1).unfold(4, side, 1).mean((-2, -1))
+    expected = (windows - windows.mean(2, keepdim=True)).abs().mean()
+    assert float(create_loss("grid", {}, {})(view).detach()) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_output_follows_its_formula(scene):

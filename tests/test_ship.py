@@ -60,7 +60,7 @@ def test_weights_are_halved_scored_and_listed(words, tmp_path, teacher):
         assert found["psnr"] == pytest.approx(entry["scores"]["Set5"]["psnr"], abs=0.02)
     written = json.loads((tmp_path / "scores" / "new-BSD100.json").read_text())
     assert written["model"] == "new" and set(written["mean"]) == set(entry["scores"]["Set5"])
-    assert "st-lpips-vgg" in written["images"][0]
+    assert "st-lpips-alex" in written["images"][0]
 
 
 def test_what_has_no_words_or_is_too_large_is_not_shipped(words, tmp_path, capsys):

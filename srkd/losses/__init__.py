@@ -20,6 +20,7 @@ from srkd.losses.discriminator import DiscriminatorFeatures
 from srkd.losses.ensemble import Ensemble
 from srkd.losses.exits import SelfDistillation
 from srkd.losses.forgetting import Forgetting
+from srkd.losses.grid import Grid
 from srkd.losses.hint import Hint
 from srkd.losses.output import Output
 from srkd.losses.perceptual import Perceptual
@@ -34,6 +35,7 @@ LOSSES: dict[str, type[GeneratorLoss]] = {
     "mse": MSE,
     "charbonnier": Charbonnier,
     "perceptual": Perceptual,
+    "grid": Grid,
     # Distillation.
     "output": Output,
     "hint": Hint,

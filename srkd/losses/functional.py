@@ -19,6 +19,22 @@ def feature_l1(features: dict[str, Tensor], targets: dict[str, Tensor]) -> Tenso
     return torch.stack(terms).mean()
 
 
+def grid_pattern(image: Tensor, period: int, window: int) -> Tensor:
+    """What repeats with a period: the mean of each of the period's phases over a window, less that of all.
+
+    Args:
+        image: `(N, C, H, W)`, H and W multiples of the period.
+        period: in pixels.
+        window: side of the windows, in periods.
+
+    Returns:
+        `(N, C, period^2, H / period - window + 1, W / period - window + 1)`, whose mean over the phases is 0.
+    """
+    phases = F.avg_pool2d(F.pixel_unshuffle(image, period), window, stride=1)
+    phases = phases.unflatten(1, (image.shape[1], period**2))
+    return phases - phases.mean(2, keepdim=True)
+
+
 class Adversary(NamedTuple):
     """An adversarial loss: what the critic and what the generator minimise, from logits of real and fake."""
 
