@@ -1,11 +1,10 @@
 """Puts trained weights among the shipped ones: half-precision safetensors, ONNX, scores and card.
 
-    python benchmarks/ship.py RUN/pretrain.safetensors NAME --data BENCHMARKS [--onnx fp32]
+    python benchmarks/ship.py RUN/pretrain.safetensors NAME --data BENCHMARKS [--onnx fp32] [--discriminator]
 
 weights/index.json has the words first: an entry NAME with `description`, `license`, `data` and `command`;
 `file`, `onnx`, `scale` and `scores` are written by this. BENCHMARKS holds Set5/, Set14/ and BSD100/. The
-scores are those of the shipped file; `scores/NAME-SET.json` has them by image. A discriminator beside the
-run's weights goes with them.
+scores are those of the shipped file; `scores/NAME-SET.json` has them by image.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from srkd.files import console, write_text
 from srkd.weights import load_discriminator, save_module
 
 SETS = ("Set5", "Set14", "BSD100")
-LPIPS = "st-lpips-alex,st-lpips-vgg"
+LPIPS = "st-lpips-alex"
 # What half precision may cost, in dB on the first set.
 COST = 0.005
 
@@ -60,8 +59,8 @@ def ship(source: Path, name: str, data: Path, onnx: str | None, weights: Path, s
         raise UsageError(f"{index_file} has no entry {name}; write its words there first")
     model: Any = srkd.load_generator(source)
     target = halve(model, weights / f"{name}.safetensors", "generator")
-    beside = source.with_name(f"{source.stem}_discriminator.safetensors")
-    if beside.is_file():
+    if discriminator:
+        beside = source.with_name(f"{source.stem}_discriminator.safetensors")
         halve(load_discriminator(beside), weights / f"{name}_discriminator.safetensors", "discriminator")
     shipped: Any = srkd.load_generator(target)
     entry = index[name] | {"file": target.name, "scale": shipped.scale}
@@ -93,6 +92,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "--scores", type=Path, default=Path(__file__).parent / "scores", help="folder for scores by image"
     )
     parser.add_argument("--onnx", choices=("fp32", "fp16"), help="write ONNX too, in this precision")
+    parser.add_argument("--discriminator", action="store_true", help="ship the one beside the weights, too")
     arguments = parser.parse_args(words)
     try:
         ship(**vars(arguments))

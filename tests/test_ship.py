@@ -40,6 +40,7 @@ def words(tmp_path, photos, teacher) -> list[str]:
     (tmp_path / "weights" / "index.json").write_text(json.dumps({"new": entry, "old": {}}))
     return [
         *(str(teacher / "gan.safetensors"), "new", "--data", str(tmp_path / "data"), "--onnx", "fp16"),
+        "--discriminator",
         *("--weights", str(tmp_path / "weights"), "--scores", str(tmp_path / "scores")),
     ]
 

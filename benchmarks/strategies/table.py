@@ -61,8 +61,8 @@ SCALE, PROTOCOL = 4, "y-crop4"
 SETS = "Set5,Set14,BSD100"
 SIZE = (128, 96)  # of LR, for latency
 BASE = f"{TEACHER}, random weights"
-START, STUDENT, GAN_TEACHER = "srgan_student_lite_psnr", "srgan_student_lite_gan", "srgan_teacher_64x16_gan"
-SHIPPED = ("srgan_teacher_64x16_psnr", GAN_TEACHER, START, STUDENT)
+START, STUDENT, GAN_TEACHER = "srgan_student_lite_psnr", "srgan_student_lite_gan", "srgan_teacher_gan"
+SHIPPED = ("srgan_teacher_psnr", GAN_TEACHER, START, STUDENT)
 # The stages that are recorded, and how they are spoken of.
 STAGES = {"transfer": "after the transfer stage", "finetune": "after fine-tuning"}
 LPIPS = ("st-lpips-alex", "st-lpips-vgg")
