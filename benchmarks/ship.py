@@ -51,7 +51,15 @@ def measure(weights: Path, data: Path, folder: Path, name: str) -> dict[str, Any
     return scores
 
 
-def ship(source: Path, name: str, data: Path, onnx: str | None, weights: Path, scores: Path) -> None:
+def ship(
+    source: Path,
+    name: str,
+    data: Path,
+    onnx: str | None,
+    discriminator: bool,
+    weights: Path,
+    scores: Path,
+) -> None:
     """Writes all of it, the index last."""
     index_file = weights / "index.json"
     index = json.loads(index_file.read_text(encoding="utf-8"))
