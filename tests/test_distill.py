@@ -407,7 +407,7 @@ def test_ctrl_c_waits_for_the_run_to_save(tmp_path, monkeypatch):
     script.chmod(0o755)
     monkeypatch.setattr(comparison.sys, "executable", str(script))
     with pytest.raises(KeyboardInterrupt):
-        comparison._train(Recipe("embedded", "pretrain", out=str(tmp_path / "run")))
+        comparison._train(Recipe("embedded", "pretrain", out=str(tmp_path / "run")), None)
     assert (tmp_path / "run.yaml.saved").exists()
 
 
