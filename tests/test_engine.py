@@ -652,7 +652,10 @@ def test_a_dry_run_writes_nothing(photos, tmp_path, capsys):
 
 
 def test_what_is_refused_at_once_leaves_no_folder(photos, tmp_path):
-    for data, words in (("nowhere", {}), (photos, {"teacher": "nowhere", "stages": {"pretrain": {"losses": {"output": {}}}}})):
+    for data, words in (
+        ("nowhere", {}),
+        (photos, {"teacher": "nowhere", "stages": {"pretrain": {"losses": {"output": {}}}}}),
+    ):
         with pytest.raises(UsageError):
             pretrain(data, tmp_path / "runs" / "deep" / "run", tensorboard=True, **words)
         assert not list(tmp_path.iterdir())
