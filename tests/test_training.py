@@ -373,7 +373,6 @@ def test_a_zero_weight_at_the_start_is_no_reason_to_refuse():
         ({"finetoon": {}}, "unknown stage"),
         ({"finetune": {"crop": 33}}, "multiple of the scale"),
         ({"finetune": {"crop": 1000}}, "smaller than a crop"),
-        ({"finetune": {"losses": {"output": {}}}}, "teacher"),
         ({"finetune": {"crop": 16}}, "32x32"),
     ],
 )
@@ -389,6 +388,19 @@ def test_impossible_recipes_are_refused_before_training(photos, teacher, tmp_pat
             batch=2,
         )
     assert not (out / "recipe.yaml").exists()
+
+
+def test_a_loss_that_needs_a_teacher_where_none_is_given_or_shipped(photos, teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr("srkd.teachers.list_shipped", dict)
+    with pytest.raises(UsageError, match="give --teacher FILE"):
+        srkd.finetune(
+            str(photos),
+            start=str(teacher / "pretrain.safetensors"),
+            model="srgan_tiny",
+            out=str(tmp_path / "run"),
+            stages={"finetune": {"losses": {"output": {}}, "steps": 1}},
+            batch=2,
+        )
 
 
 def test_gan2gan_without_the_teachers_discriminator_is_refused(photos, teacher, tmp_path):
