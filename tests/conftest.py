@@ -1,9 +1,11 @@
 """Small photographs, a shared tiny teacher, and where the benchmark data lies when it is there."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several processes with several threads each would stand in one another's way.
@@ -18,7 +20,18 @@ from srkd.cli import main
 from srkd.data import embedded_photos
 from srkd.images import read_image, write_image
 
-DATA = Path(os.environ.get("SRKD_DATA", Path(__file__).parents[2] / "shared" / "data"))
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("SRKD_DATA", ROOT.parent / "shared" / "data"))
+
+
+def load_script(path: str) -> Any:
+    """A script of the project as a module, by its path from the top, such as `benchmarks/ship.py`."""
+    file = ROOT / path
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The frontier of quality and speed: the layouts it times, what it makes of the figures, and its misuse."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -8,25 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import load_script
 from PIL import Image
 
 from srkd import resample
 from srkd.images import list_images, read_image, write_image
 from srkd.models.cost import count_parameters
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "frontier.py"
 OURS = "srgan_student_lite_psnr"
 
 
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("frontier", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-frontier = _load()
+frontier = load_script("benchmarks/frontier.py")
 
 
 def point(share: float, low: float, high: float) -> dict[str, Any]:

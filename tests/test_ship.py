@@ -1,13 +1,11 @@
 """Putting trained weights among the shipped ones."""
 
-import importlib.util
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import load_script
 from safetensors import safe_open
 
 import srkd
@@ -15,18 +13,7 @@ from srkd.catalog import read_header
 from srkd.images import list_images, read_image, write_image
 from srkd.weights import load_discriminator
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "ship.py"
-
-
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("ship", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ship = _load()
+ship = load_script("benchmarks/ship.py")
 
 
 @pytest.fixture

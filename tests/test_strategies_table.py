@@ -1,13 +1,12 @@
 """The table of the strategies: its plan, its figures, and what it says of them."""
 
-import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, load_script
 from PIL import Image
 from safetensors import safe_open
 
@@ -17,20 +16,12 @@ from srkd.catalog import read_header
 from srkd.images import list_images, read_image, write_image
 from srkd.strategies import load_recipe
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "strategies"
+FOLDER = ROOT / "benchmarks" / "strategies"
 SEEDS = 2
 METHODS = {"control": None, "g2g_al": "control", "control_mutual": None, "mutual": "control_mutual"}
 
 
-def _load() -> Any:
-    spec = importlib.util.spec_from_file_location("strategies_table", FOLDER / "table.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-table = _load()
+table = load_script("benchmarks/strategies/table.py")
 
 
 @pytest.fixture(scope="session")
