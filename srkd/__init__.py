@@ -28,6 +28,7 @@ _HOMES = {
     "evaluate": "srkd.evaluation",
     "upscale": "srkd.upscaling",
     "export": "srkd.exports",
+    "interpolate": "srkd.interpolation",
     "card": "srkd.cards",
     "list_models": "srkd.catalog",
     "quickstart": "srkd.tour",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from srkd.errors import UsageError as UsageError
     from srkd.evaluation import evaluate as evaluate
     from srkd.exports import export as export
+    from srkd.interpolation import interpolate as interpolate
     from srkd.models import create_discriminator as create_discriminator
     from srkd.models import create_generator as create_generator
     from srkd.strategies import load_recipe as load_recipe

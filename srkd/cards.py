@@ -135,9 +135,15 @@ def _training(info: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, st
         "objective": str(info.get("objective") or "unknown"),
         "teacher": distilled or "unknown",
         "seed": str(info.get("seed", "unknown")),
+        **({"interpolated": _shares(info["interpolation"])} if "interpolation" in info else {}),
         "data": entry.get("data") or "unknown",
         "command": "below" if "command" in entry else "unknown",
     }
+
+
+def _shares(interpolation: Mapping[str, Any]) -> str:
+    alpha, (first, second) = interpolation["alpha"], interpolation["of"]
+    return f"{1 - alpha:g} {first} + {alpha:g} {second}"
 
 
 def _known_scores(scores: Mapping[str, Any]) -> list[dict[str, Any]]:

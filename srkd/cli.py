@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "srkd.evaluation:evaluate",
     "upscale": "srkd.upscaling:upscale",
     "export": "srkd.exports:export",
+    "interpolate": "srkd.interpolation:interpolate",
     "card": "srkd.cards:card",
     "models": "srkd.catalog:list_models",
 }

@@ -97,3 +97,8 @@ def write_text(path: str | Path, text: str) -> None:
 def file_hash(path: Path) -> str:
     """The first 16 hex digits of a file's SHA-256, which names weights without their path."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def name_by_hash(path: Path) -> str:
+    """A file's name without its path: its stem and the hash of its bytes."""
+    return f"{path.stem}@{file_hash(path)}"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from srkd.catalog import find_weights, list_shipped
 from srkd.errors import UsageError
-from srkd.files import console, file_hash
+from srkd.files import console, name_by_hash
 from srkd.weights import load_discriminator, load_generator
 
 
@@ -33,11 +33,6 @@ class Teacher(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         with torch.no_grad():
             return self.generator(lr)
-
-
-def name_teacher(path: Path) -> str:
-    """A teacher's name without its path: the file's stem and the hash of its bytes."""
-    return f"{path.stem}@{file_hash(path)}"
 
 
 def find_teachers(weights: Sequence[str], kind: str) -> list[Path]:
@@ -92,7 +87,7 @@ def load_teachers(
         if number == 0:
             critic = _find_discriminator(path, discriminator, needs_discriminator)
         loaded = load_discriminator(critic) if critic is not None else None
-        teachers.append(Teacher(generator, loaded, name_teacher(path)))
+        teachers.append(Teacher(generator, loaded, name_by_hash(path)))
     return teachers
 
 

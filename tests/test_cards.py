@@ -78,8 +78,10 @@ def test_cards_of_onnx_files_and_of_gan_training(tmp_path):
         teacher="big@0123",
         seed=3,
         license="Apache-2.0",
+        interpolation={"alpha": 0.8, "of": ["soft@01", "sharp@23"]},
     )
     text = srkd.card(str(srkd.export(str(path)))).read_text()
+    assert "interpolated: 0.2 soft@01 + 0.8 sharp@23" in text
     assert (tmp_path / "g.md").is_file() and "teacher: big@0123" in text and "finetune, 1,200 steps" in text
     assert "plausible, not true" in text
 

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from srkd import metrics, resample
 from srkd.data import Batch, Crops, DataSet, Pair, open_data
 from srkd.errors import SrkdError, UsageError
-from srkd.files import console, file_hash, write_text
+from srkd.files import console, file_hash, name_by_hash, write_text
 from srkd.models import create_discriminator, create_generator
 from srkd.strategies import STRATEGIES, Stage
-from srkd.teachers import Teacher, find_teachers, load_teachers, name_teacher
+from srkd.teachers import Teacher, find_teachers, load_teachers
 from srkd.training import Run
 from srkd.training.check import check_gradients
 from srkd.training.checkpoints import (
@@ -658,7 +658,7 @@ def _teachers(
         return load_teachers(paths, recipe.teacher_discriminator, kind, recipe.scale, needs_discriminator)
 
     live = any(map(looks_inside, users)) or recipe.degradation != "none" or recipe.replay is not None
-    return load, [] if live else [file_hash(path) for path in paths], " + ".join(map(name_teacher, paths))
+    return load, [] if live else [file_hash(path) for path in paths], " + ".join(map(name_by_hash, paths))
 
 
 def _degrade(hr: Tensor, recipe: Recipe, *parts: Any) -> Tensor:
