@@ -1,7 +1,9 @@
 """What a run notices by itself, and says in plain words."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from safetensors.numpy import save
@@ -14,9 +16,13 @@ from srkd.files import console, replacing
 # image apart with certainty, and a saturated sigmoid (or a hinge beyond its margin) has no slope.
 _CERTAIN, _PATIENCE = 0.02, 500
 
+# Training is taken to diverge when the error of pixels is this many times its median over so many logged
+# steps. Batches differ by a factor of three.
+_PIXELS, _RISEN, _LOOK_BACK = ("l1", "mse", "charbonnier"), 10, 20
+
 
 class Watch:
-    """Warns, once a stage, of a critic without a slope and of a generator that falls below bicubic.
+    """Warns, once a stage, of a critic without a slope, a generator that diverges, and one below bicubic.
 
     Args:
         stage: its name.
@@ -26,12 +32,16 @@ class Watch:
     def __init__(self, stage: str, bicubic: float):
         self.stage, self.bicubic = stage, bicubic
         self.certain_since: dict[str, int] = {}
+        self.errors: dict[str, deque[float]] = {}
         self.said: set[str] = set()
 
     def losses(self, step: int, values: Mapping[str, float]) -> None:
         """Takes the losses of a step."""
         for name, value in values.items():
-            if not name.rpartition("/")[2].startswith("critic_"):
+            kind = name.rpartition("/")[2]
+            if kind in _PIXELS:
+                self._error(step, name, value)
+            if not kind.startswith("critic_"):
                 continue
             if value >= _CERTAIN:
                 self.certain_since.pop(name, None)
@@ -41,6 +51,16 @@ class Watch:
                     f"the loss '{name}' has been below {_CERTAIN} for {_PATIENCE} steps: the discriminator "
                     "tells every image apart and its gradient fades; lower its rate or width, or set r1",
                 )
+
+    def _error(self, step: int, name: str, value: float) -> None:
+        former = self.errors.setdefault(name, deque(maxlen=_LOOK_BACK))
+        if len(former) == _LOOK_BACK and value > _RISEN * (usual := median(former)):
+            self._say(
+                "error",
+                f"the loss '{name}' is {value:.3g} at step {step}, {value / usual:.0f} times what it was: "
+                "training diverges; stop it, and start at a lower rate from <stage>_best.safetensors",
+            )
+        former.append(value)
 
     def validation(self, step: int, psnr: float) -> None:
         """Takes a validation's mean PSNR in dB."""
