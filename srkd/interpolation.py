@@ -50,7 +50,8 @@ def interpolate(
             raise UsageError(f"{weights} holds weights of another package; interpolate takes those of srkd")
     if models[0].config != models[1].config:
         own, other = (model.config for model in models)
-        differing = [key for key in sorted({*own, *other}) if own.get(key) != other.get(key)]
+        keys = sorted({*own, *other}) if own["name"] == other["name"] else ["name"]
+        differing = [key for key in keys if own.get(key) != other.get(key)]
         said = ", ".join(f"{key} {own.get(key)} and {other.get(key)}" for key in differing)
         raise UsageError(f"{first} and {second} are of different architectures: {said}")
     near, far = (model.state_dict() for model in models)
