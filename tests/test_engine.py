@@ -345,16 +345,17 @@ def test_warnings_come_once_and_in_plain_words(capsys):
     assert not capsys.readouterr().out
 
 
-def test_a_loss_that_grows_tenfold_is_pointed_out(capsys):
+@pytest.mark.parametrize("loss", ["l1", "output"])
+def test_a_loss_that_grows_tenfold_is_pointed_out(capsys, loss):
     watch, calm = Watch("pretrain", bicubic=26.0), Watch("pretrain", bicubic=26.0)
     for step in range(0, 2000, 20):
         noise = 1 + 2 * (step % 60 == 0)
-        calm.losses(step, {"l1": 0.03 * noise, "vanilla_hr": 1000.0 if step == 1500 else 0.1})
+        calm.losses(step, {loss: 0.03 * noise, "vanilla_hr": 1000.0 if step == 1500 else 0.1})
     assert not capsys.readouterr().out
     for step in range(0, 2000, 20):
-        watch.losses(step, {"1/l1": 0.03 * 1.002 ** max(0, step - 1000) + 0.9 * (step == 1600)})
+        watch.losses(step, {f"1/{loss}": 0.03 * 1.002 ** max(0, step - 1000) + 0.9 * (step == 1600)})
     said = capsys.readouterr().out
-    assert said.count("diverges") == 1 and "the loss '1/l1' is 0." in said and "at step 1600" in said
+    assert said.count("diverges") == 1 and f"the loss '1/{loss}' is 0." in said and "at step 1600" in said
 
 
 # Critics' own terms.

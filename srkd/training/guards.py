@@ -18,7 +18,7 @@ _CERTAIN, _PATIENCE = 0.02, 500
 
 # Training is taken to diverge when the error of pixels is this many times its median over so many logged
 # steps. Batches differ by a factor of three.
-_PIXELS, _RISEN, _LOOK_BACK = ("l1", "mse", "charbonnier"), 10, 20
+_PIXELS, _RISEN, _LOOK_BACK = ("l1", "mse", "charbonnier", "output"), 10, 20
 
 
 class Watch:
