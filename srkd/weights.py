@@ -77,13 +77,27 @@ def load_discriminator(path: str | Path) -> nn.Module:
     return _rebuild(path, header, "discriminator").eval()
 
 
-def copy_weights(source: nn.Module, target: nn.Module, name: str | Path) -> None:
+def copy_weights(source: nn.Module, target: nn.Module, name: str | Path, fresh: str | None = None) -> bool:
     """Copies weights between modules of the same architecture and size.
+
+    Args:
+        source: whose weights to take.
+        target: whose weights to replace.
+        name: of the source, for messages.
+        fresh: a part by its name (`tail`), which keeps its own weights where the two differ in it.
+
+    Returns:
+        Whether all of it was copied.
 
     Raises:
         UsageError: they differ; the first difference is named, with `name` for the source.
     """
     other, own = source.state_dict(), target.state_dict()
+    same = all(key in own and key in other and own[key].shape == other[key].shape for key in [*own, *other])
+    if fresh is not None and not same:
+        prefix = f"{fresh}."
+        other = {key: value for key, value in other.items() if not key.startswith(prefix)}
+        other |= {key: value for key, value in own.items() if key.startswith(prefix)}
     for key in [*own, *other]:
         theirs, ours = other.get(key), own.get(key)
         if theirs is None or ours is None or theirs.shape != ours.shape:
@@ -93,6 +107,7 @@ def copy_weights(source: nn.Module, target: nn.Module, name: str | Path) -> None
             )
             raise UsageError(f"{name} holds another architecture than the model: '{key}' is {detail}")
     target.load_state_dict(other)
+    return same
 
 
 def _rebuild(path: Path, header: dict[str, Any], kind: str) -> nn.Module:

@@ -418,6 +418,23 @@ def test_start_weights_of_another_architecture_are_refused(photos, teacher, tmp_
         run(photos, teacher, tmp_path / "run", "gan2g", model="compact_s")
 
 
+@pytest.mark.parametrize("tail", ["paper", "lr"])
+def test_a_trunk_can_be_started_from_under_another_tail(photos, tmp_path, capsys, tail):
+    """All but the tail is that of the start's; the tail is that of a new model."""
+    torch.manual_seed(5)
+    given = create_generator("srgan_tiny", tail="lr")
+    start = srkd.save_generator(given, tmp_path / "start.safetensors")
+    options = {"model": "srgan_tiny", "model_options": {"tail": tail}, "start": str(start), "batch": 2}
+    stages = {"pretrain": {"steps": 1, "rate": 1e-12, "crop": 32}}
+    srkd.train(str(photos), strategy="pretrain", out=str(tmp_path / "run"), stages=stages, **options)
+    found = srkd.load_generator(tmp_path / "run" / "pretrain.safetensors").state_dict()
+    for key, value in given.state_dict().items():
+        if tail == "lr" or not key.startswith("tail."):
+            torch.testing.assert_close(found[key], value)
+    assert ("has another tail than srgan_tiny" in capsys.readouterr().out) == (tail == "paper")
+    assert ("tail.2.weight" in found) == (tail == "paper")
+
+
 @pytest.mark.parametrize("command", ["finetune", "mutual", "distill"])
 def test_a_printed_recipe_runs_the_same(photos, teacher, tmp_path, capsys, command):
     """Its stages are all there, and what was removed stays removed."""

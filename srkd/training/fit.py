@@ -636,7 +636,10 @@ def _start(recipe: Recipe, index: int) -> nn.Module:
             raise UsageError(f"{recipe.start} is x{started.scale}; give --scale {started.scale}")
         return started
     network = create_generator(recipe.model, recipe.scale, **recipe.model_options)
-    copy_weights(started, network, recipe.start)
+    if not copy_weights(started, network, recipe.start, fresh="tail"):
+        console.print(
+            f"{recipe.start} has another tail than {recipe.model}, whose own begins anew", markup=False
+        )
     return network
 
 

@@ -32,7 +32,8 @@ class Recipe:
         teacher: weights of the teacher: a file of this package, one that spandrel loads, ONNX, or a shipped
             name; may be given several times. Its images come from a packed data set that holds them.
         teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
-        start: weights to start from; the strategy's pretraining stage is then skipped.
+        start: weights to start from; the strategy's pretraining stage is then skipped. Where `model` has
+            another tail than they have, its own begins anew.
         members: generators in the cohort, each with critics of its own.
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.
