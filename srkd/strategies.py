@@ -102,6 +102,7 @@ class Stage:
         rate, final_rate: learning rate at the stage's start and end.
         optimizer: the generators' (critics have Adam): `adam` (0.9, 0.99), or `muon`, for which three times
             Adam's rate is a good one.
+        weight_decay: of Muon's matrices, in each step as a share of the rate.
         crop: side of the square HR crops, in pixels.
         batch: crops per step.
         ema: decay of the averaged weights, which are what is validated and saved.
@@ -115,6 +116,7 @@ class Stage:
     rate: float = 2e-4
     final_rate: float = 1e-6
     optimizer: Literal["adam", "muon"] = "adam"
+    weight_decay: float = 0.0
     crop: int = 96
     batch: int = 16
     ema: float = 0.999

@@ -358,6 +358,27 @@ def test_a_loss_that_grows_tenfold_is_pointed_out(capsys, loss):
     assert said.count("diverges") == 1 and f"the loss '1/{loss}' is 0." in said and "at step 1600" in said
 
 
+def test_a_generator_that_amplifies_noise_is_pointed_out_once(capsys):
+    watch = Watch("pretrain", bicubic=26.0)
+    for value in (0.5, 4.0, 9.9):
+        watch.noise(100, value)
+    assert not capsys.readouterr().out
+    for step, value in ((200, 83.2), (300, float("nan"))):
+        watch.noise(step, value)
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        said.count("an image of noise comes out with values of up to 83.2,") == 1 and "weight_decay" in said
+    )
+
+
+def test_noise_shows_what_photographs_do_not():
+    """A network that answers the highest frequency alone, a hundred times enlarged."""
+    network = torch.nn.Conv2d(3, 3, (1, 2), padding=(0, 1), groups=3, bias=False).train()
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([1.0, -1.0]).mul(100).expand(3, 1, 1, 2))
+    assert fit.largest_on_noise(network, Fabric(accelerator="cpu", devices=1)) == 100 and network.training
+
+
 # Critics' own terms.
 
 

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 from torch import nn
 
+from srkd.errors import UsageError
 from srkd.training.optimizers import Muon, create_optimizer, orthogonalize
 
 WIDE, TALL, SQUARE = (16, 90), (90, 16), (24, 24)
@@ -66,26 +67,27 @@ def test_orthogonalize_of_a_deficient_matrix_stays_in_its_space(shape, rank):
     assert ((values[:rank] > 0.6) & (values[:rank] < 1.25)).all()
 
 
-def test_matrices_step_as_torchs_muon():
+@pytest.mark.parametrize("decay", [0.0, 10.0])
+def test_matrices_step_as_torchs_muon(decay):
     """Which orthogonalises in bfloat16, with three digits."""
     torch.manual_seed(0)
-    start = [torch.zeros(WIDE), torch.zeros(TALL), torch.zeros(1, 30)]
+    start = [torch.randn(WIDE) / 100, torch.randn(TALL) / 100, torch.randn(1, 30) / 100]
     steps = random_steps(start, 4)
-    found = trained(start, steps, lambda p: Muon(p, lr=1e-2))
+    found = trained(start, steps, lambda p: Muon(p, lr=1e-2, weight_decay=decay))
     wanted = trained(
         start,
         steps,
-        lambda p: torch.optim.Muon(p, lr=1e-2, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        lambda p: torch.optim.Muon(p, lr=1e-2, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
     )
-    for a, b in zip(found, wanted, strict=True):
-        assert float((a - b).norm() / b.norm()) < 0.02
+    for a, b, before in zip(found, wanted, start, strict=True):
+        assert float((a - b).norm() / (b - before).norm()) < 0.02
 
 
-def test_vectors_step_as_adam():
+def test_vectors_step_as_adam_and_do_not_decay():
     torch.manual_seed(0)
     start = [torch.randn(30), torch.randn(1), torch.randn(())]
     steps = random_steps(start, 6)
-    found = trained(start, steps, lambda p: Muon(p, lr=1e-2))
+    found = trained(start, steps, lambda p: Muon(p, lr=1e-2, weight_decay=10.0))
     wanted = trained(start, steps, lambda p: torch.optim.Adam(p, lr=1e-2, betas=(0.9, 0.99)))
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
@@ -196,6 +198,9 @@ def test_under_fabric_all_stays_in_full_precision_and_scaled_back(precision):
 
 def test_create_optimizer_gives_what_it_is_asked_for():
     groups = [{"params": [nn.Parameter(torch.ones(2, 2))], "rate": 1e-3}]
-    assert isinstance(create_optimizer("muon", copy.deepcopy(groups), torch.device("cpu")), Muon)
+    muon = create_optimizer("muon", copy.deepcopy(groups), torch.device("cpu"), 0.1)
+    assert isinstance(muon, Muon) and muon.param_groups[0]["weight_decay"] == 0.1
     adam = create_optimizer("adam", copy.deepcopy(groups), torch.device("cpu"))
     assert isinstance(adam, torch.optim.Adam) and adam.defaults["betas"] == (0.9, 0.99)
+    with pytest.raises(UsageError, match="goes with optimizer: muon"):
+        create_optimizer("adam", groups, torch.device("cpu"), 0.1)

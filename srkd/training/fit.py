@@ -434,6 +434,8 @@ class _Loop:
             self.psnr = float(np.mean(scores))
             job.log.scores(self.name, self.step, scores, found[0][1])
             self.watch.validation(self.step, self.psnr)
+            loudest = [largest_on_noise(m.average.module, job.fabric) for m in self.state.members]
+            self.watch.noise(self.step, max(loudest))
             if self.psnr > job.best.get(self.name, -math.inf):
                 job.best[self.name] = self.psnr
                 facts = {**_facts(job, self.name), "steps": self.step, "psnr": self.psnr}
@@ -515,6 +517,17 @@ def validate(
             pictures.append(np.hstack([im[top : top + 128, left : left + 128] for im in trio]))
     generator.train(training)
     return float(np.mean(scores)), pictures
+
+
+@torch.no_grad()
+def largest_on_noise(generator: nn.Module, fabric: Fabric) -> float:
+    """The largest absolute value that a generator makes of black and white noise in three channels."""
+    noise = np.random.default_rng(0).integers(0, 2, (1, 48, 48, 3), np.uint8) * np.uint8(255)
+    training = generator.training
+    generator.eval()
+    largest = float(generator(to_tensor(fabric, noise)).abs().max())
+    generator.train(training)
+    return largest
 
 
 @contextlib.contextmanager

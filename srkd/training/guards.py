@@ -20,9 +20,13 @@ _CERTAIN, _PATIENCE = 0.02, 500
 # steps. Batches differ by a factor of three.
 _PIXELS, _RISEN, _LOOK_BACK = ("l1", "mse", "charbonnier", "output"), 10, 20
 
+# Networks that were not trained to excess answer black and white noise with values of up to 4.
+_LOUD = 10.0
+
 
 class Watch:
-    """Warns, once a stage, of a critic without a slope, a generator that diverges, and one below bicubic.
+    """Warns, once a stage, of a critic without a slope, a generator that diverges, one below bicubic, and one
+    that amplifies what training has not shown it.
 
     Args:
         stage: its name.
@@ -69,6 +73,16 @@ class Watch:
                 "validation",
                 f"at step {step} validation is {psnr:.2f} dB, below the {self.bicubic:.2f} dB of bicubic "
                 "enlargement: so far the generator makes images worse than no network would",
+            )
+
+    def noise(self, step: int, largest: float) -> None:
+        """Takes the largest absolute value that a generator makes of noise in [0, 1]."""
+        if not largest <= _LOUD:
+            self._say(
+                "noise",
+                f"at step {step} an image of noise comes out with values of up to {largest:.3g}, where white "
+                "is 1: the generator will ruin dithered or noisy pictures, which training has not shown it; "
+                "raise weight_decay (with optimizer: muon), or lower the rate",
             )
 
     def _say(self, kind: str, message: str) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from srkd.errors import UsageError
+
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrices are orthogonalised, for convolutions; Adam for what has one dimension.
@@ -21,6 +23,9 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate.
         betas: Adam's decays.
         momentum: decay of the momentum.
+        weight_decay: a step multiplies matrices by 1 - lr * weight_decay besides. Steps are as long however
+            small the gradient is, so without it matrices grow, and what a deep network makes of an image
+            unlike its training's with them.
     """
 
     def __init__(
@@ -29,8 +34,10 @@ class Muon(torch.optim.Optimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.99),
         momentum: float = 0.95,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(groups, {"lr": lr, "betas": betas, "momentum": momentum})
+        defaults = {"lr": lr, "betas": betas, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(groups, defaults)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -41,6 +48,8 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     change = _matrix_change if parameter.ndim > 1 else _vector_change
                     update = change(parameter.grad, self.state[parameter], group)
+                    if parameter.ndim > 1:
+                        parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.sub_(update, alpha=group["lr"])
         return loss
 
@@ -82,10 +91,18 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     return x
 
 
-def create_optimizer(name: str, groups: list[dict[str, Any]], device: torch.device) -> torch.optim.Optimizer:
-    """An optimiser of `adam` or `muon` over parameter groups that bring their rates."""
+def create_optimizer(
+    name: str, groups: list[dict[str, Any]], device: torch.device, weight_decay: float = 0.0
+) -> torch.optim.Optimizer:
+    """An optimiser of `adam` or `muon` over parameter groups that bring their rates.
+
+    Raises:
+        UsageError: weight decay for Adam, which would take biases and slopes along.
+    """
     if name == "muon":
-        return Muon(groups)
+        return Muon(groups, weight_decay=weight_decay)
+    if weight_decay:
+        raise UsageError(f"weight_decay goes with optimizer: muon; this stage has {name}")
     # The fused step is the fastest on the CPU; on a GPU it would take the loss scaler's work upon itself,
     # which then cannot clip gradients.
     return torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=device.type == "cpu")

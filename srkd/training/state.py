@@ -196,7 +196,9 @@ def build_state(
         for x in members
     ]
     groups = [{**group, "rate": stage.rate} for group in groups]
-    generators = fabric.setup_optimizers(create_optimizer(stage.optimizer, groups, fabric.device))
+    generators = fabric.setup_optimizers(
+        create_optimizer(stage.optimizer, groups, fabric.device, stage.weight_decay)
+    )
     played = [c for member in members for copies in member.critics.values() for c in copies]
     critics_optimizer = None
     if played:
