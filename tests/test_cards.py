@@ -20,7 +20,8 @@ def test_the_card_of_shipped_weights(tmp_path):
     name, entry = next(iter(srkd.catalog.list_shipped().items()))
     path = srkd.card(name, out=str(tmp_path / "card.md"))
     text = path.read_text()
-    for part in (f"# {name}", "179,184", entry["license"], entry["command"], "y-crop4", "31.26", "Limits"):
+    psnr = f"{entry['scores']['Set5']['psnr']:.2f}"
+    for part in (f"# {name}", "179,184", entry["license"], entry["command"], "y-crop4", psnr, "Limits"):
         assert part in text
     assert "unknown" not in text and "otherwise clean" in text and "trained for fidelity" in text
     assert "From left to right" in text
@@ -40,10 +41,13 @@ def test_what_nobody_recorded_is_unknown(tmp_path, weights, photos):
 
 def test_scores_measured_now_stand_for_recorded_ones_and_packed_data_do(tmp_path, photos):
     srkd.prepare(str(photos), str(tmp_path / "packed"))
-    name = next(iter(srkd.catalog.list_shipped()))
+    name, entry = next(iter(srkd.catalog.list_shipped().items()))
     text = srkd.card(name, out=str(tmp_path / "c.md"), data=f"Set5={tmp_path / 'packed'}").read_text()
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| Set5 |")]
-    assert [row[1] for row in rows] == ["bicubic", "this"] and "31.26" not in text
+    assert [row[1] for row in rows] == [
+        "bicubic",
+        "this",
+    ] and f"{entry['scores']['Set5']['psnr']:.2f}" not in text
     found = srkd.evaluate("bicubic", str(tmp_path / "packed"), lpips="none")["mean"]["psnr"]
     assert rows[0][3] == f"{found:.2f}"
 
