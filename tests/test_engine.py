@@ -371,6 +371,17 @@ def test_a_generator_that_amplifies_noise_is_pointed_out_once(capsys):
     )
 
 
+def test_a_stages_weight_decay_reaches_its_matrices(photos, tmp_path):
+    """A rate of 1e-2 and a decay of 50 halve them every step, in all but what the steps themselves add."""
+    found = {}
+    for decay in (0.0, 50.0):
+        stages = {"pretrain": {"rate": 1e-2, "final_rate": 1e-2, "weight_decay": decay}}
+        run = pretrain(photos, tmp_path / str(decay), stages=stages)
+        weights = load_file(run.weights["pretrain"])
+        found[decay] = sum(float(value.norm()) for value in weights.values() if value.ndim > 1)
+    assert found[50.0] < 0.5 * found[0.0]
+
+
 def test_noise_shows_what_photographs_do_not():
     """A network that answers the highest frequency alone, a hundred times enlarged."""
     network = torch.nn.Conv2d(3, 3, (1, 2), padding=(0, 1), groups=3, bias=False).train()

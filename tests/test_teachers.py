@@ -170,6 +170,22 @@ def test_stored_outputs_are_the_teachers_own(photos, packed, teacher, tmp_path, 
     assert "tiling" not in facts[0] and facts[1]["tiling"]["largest"] < 1e-3
 
 
+def test_a_teacher_may_compute_in_bfloat16(photos, packed, teacher, tmp_path):
+    """Its images are then near those of float32, and not they; a set says which it holds."""
+    file, half = str(teacher / "pretrain.safetensors"), tmp_path / "half"
+    srkd.prepare(str(photos), str(packed), teacher=file, teacher_precision="float16")
+    options = {"teacher": file, "teacher_precision": "float16", "precision": "bf16"}
+    facts = srkd.prepare(str(photos), str(half), **options)["teachers"]
+    assert [fact["arithmetic"] for fact in facts.values()] == ["bf16"]
+    gaps = [
+        float(np.abs(a.targets[0].astype(float) - b.targets[0]).mean())
+        for a, b in zip(stored(packed, [file]), stored(half, [file]), strict=True)
+    ]
+    assert min(gaps) > 0 and max(gaps) < 0.01
+    with pytest.raises(UsageError, match="as auto; give another folder for bf16"):
+        srkd.prepare(str(photos), str(packed), **options)
+
+
 def test_stored_outputs_are_cut_as_hr_is(photos, packed):
     pairs = [replace(pair, targets=(pair.hr, pair.hr[::-1])) for pair in open_data(str(packed), 4).train]
     for step in range(8):
