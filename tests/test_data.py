@@ -379,8 +379,13 @@ def test_ctrl_c_keeps_what_is_packed(photos, tmp_path, monkeypatch):
             yield found
 
     monkeypatch.setattr(module, "iter_pairs", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        srkd.prepare(str(photos), str(tmp_path / "out"))
+    # Tests that a shell starts in the background inherit that Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            srkd.prepare(str(photos), str(tmp_path / "out"))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len((tmp_path / "out" / "journal.jsonl").read_text().splitlines()) == 4
     monkeypatch.setattr(module, "iter_pairs", real)
     srkd.prepare(str(photos), str(tmp_path / "out"))
