@@ -157,6 +157,24 @@ def test_a_changed_recipe_is_refused_with_its_keys_or_allowed(photos, tmp_path, 
     assert load_generator(result.weights["pretrain"]).info["steps"] == 20
 
 
+def test_a_changed_rate_or_optimizer_takes_hold(photos, tmp_path, monkeypatch, capsys):
+    """They are the stage's, not the checkpoint's."""
+
+    def go(calls, **stage):
+        stop_at(monkeypatch, calls, kill)
+        again = {"resume": True, "allow_changes": True} if (tmp_path / "run").exists() else {}
+        pretrain(photos, tmp_path / "run", steps=24, stages={"pretrain": stage}, **again)
+
+    with pytest.raises(MemoryError):
+        go(10, rate=1e-3, optimizer="adam")
+    with pytest.raises(MemoryError):
+        go(5, rate=4e-3, optimizer="adam")
+    assert max(entry["rates"]["generators"] for entry in log_of(tmp_path / "run") if "rates" in entry) > 1e-3
+    assert "begins anew" not in capsys.readouterr().out
+    go(100, rate=4e-3, optimizer="muon")
+    assert "muon begins anew, after adam" in capsys.readouterr().out
+
+
 def test_another_architecture_cannot_be_allowed(photos, tmp_path, monkeypatch):
     stop_at(monkeypatch, 10, kill)
     with pytest.raises(MemoryError):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from srkd.errors import UsageError, choose
+from srkd.files import console
 from srkd.losses import LOSSES, create_loss
 from srkd.losses.functional import ADVERSARIES
 from srkd.models import create_discriminator
@@ -111,12 +112,15 @@ class State:
                 for member in self.members
             ],
             "critics": [critic.network.state_dict() for critic in self.critics],
+            "optimizer": self.stage.optimizer,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.fabric.strategy.precision.state_dict(),
             "rate_factor": self.rate_factor,
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Puts a state in place. Of optimisers what they have gathered alone: their rates and the like are
+        the stage's own, which may have changed; and another optimiser of the generators begins anew."""
         for member, entry in zip(self.members, saved["members"], strict=True):
             member.network.load_state_dict(entry["network"])
             member.average.load_state_dict(entry["average"])
@@ -125,7 +129,15 @@ class State:
         for critic, entry in zip(self.critics, saved["critics"], strict=True):
             critic.network.load_state_dict(entry)
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(saved["optimizers"][name])
+            gathered = saved["optimizers"][name]
+            own = optimizer.state_dict()["param_groups"]
+            if [group["params"] for group in own] != [group["params"] for group in gathered["param_groups"]]:
+                raise ValueError(f"other parameters for the optimiser of the {name}")
+            before = saved.get("optimizer", self.stage.optimizer)
+            if name == "generators" and before != self.stage.optimizer:
+                console.print(f"[yellow]note:[/] {self.stage.optimizer} begins anew, after {before}")
+                continue
+            optimizer.load_state_dict({**gathered, "param_groups": own})
         self.fabric.strategy.precision.load_state_dict(saved["scaler"])
         self.rate_factor = saved["rate_factor"]
 
