@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from srkd.errors import SrkdError, UsageError
@@ -24,6 +25,8 @@ from srkd.training.recipe import CHANGEABLE, Recipe
 # Higher is better for the first two.
 _SCORES = ("psnr", "ssim", "lpips")
 _RESULT = "result.json"
+# Columns of the table for which a terminal has no room.
+_ONLY_WRITTEN = ("SSIM", "memory")
 
 
 @dataclass(frozen=True)
@@ -279,18 +282,22 @@ def paired_interval(values: Sequence[float], controls: Sequence[float]) -> dict[
 
 
 def _write_table(summary: Mapping[str, Any], path: Path) -> None:
+    """Writes everything as Markdown, and prints of it what a terminal's 80 columns hold."""
     heads = ["method", "PSNR", "SSIM", summary["lpips"], "difference in PSNR", "difference in LPIPS"]
     heads += ["minutes", "memory"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    table = Table(*heads)
-    table.columns[0].no_wrap = True
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in heads:
+        if head not in _ONLY_WRITTEN:
+            table.add_column(head.replace(" in ", "\nin "), no_wrap=True)
     for row in summary["rows"]:
         cells = [row["method"], _spread(row["psnr"], 2), _spread(row["ssim"], 4), _spread(row["lpips"], 4)]
         gaps = row.get("difference")
         cells += [_gap(gaps["psnr"], 3), _gap(gaps["lpips"], 4)] if gaps else ["", ""]
         cells += [f"{np.mean(row['seconds']) / 60:.1f}", f"{np.max(row['memory']) / 2**30:.2f} GiB"]
         lines.append(f"| {' | '.join(cells)} |")
-        table.add_row(*cells)
+        shown = zip(heads, cells, strict=True)
+        table.add_row(*(cell.replace(" ±", "\n±") for head, cell in shown if head not in _ONLY_WRITTEN))
     note = (
         f"Mean and standard deviation over {summary['seeds']} seeds on the validation images, protocol "
         f"{summary['protocol']}; differences to the control at equal steps with their paired 95 % confidence "

@@ -391,6 +391,9 @@ def test_a_comparison_pairs_methods_with_their_controls_and_goes_on(base, photos
         str(out),
     ]
     assert main(words) == 0
+    # Whole figures, in 80 columns.
+    said = capfd.readouterr().out
+    assert "method" in said and "…" not in said
     found = json.loads((out / "compare.json").read_text())
     rows = {row["method"]: row for row in found["rows"]}
     assert list(rows) == ["control", "strong", "hint"] and found["seeds"] == 2
