@@ -20,6 +20,7 @@ from srkd.catalog import shipped_folder
 from srkd.errors import SrkdError, UsageError
 from srkd.exports import write_onnx
 from srkd.files import console, write_text
+from srkd.models.fusing import merge
 from srkd.weights import load_discriminator, save_module
 
 SETS = ("Set5", "Set14", "BSD100")
@@ -29,13 +30,13 @@ COST = 0.005
 
 
 def halve(module: Any, path: Path, kind: str) -> Path:
-    """Writes a network's weights in half precision, with what is known of it.
+    """Writes a network's weights in half precision and merged, with what is known of it.
 
     Raises:
         SrkdError: a weight is too large for half precision.
     """
     info = {key: value for key, value in module.info.items() if key not in ("format", "kind")}
-    half = module.half()
+    half = merge(module).half()
     if not all(bool(torch.isfinite(value).all()) for value in half.state_dict().values()):
         raise SrkdError(f"{path.name} has weights that are too large for half precision")
     return save_module(kind, half, path, **info)

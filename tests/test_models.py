@@ -19,7 +19,7 @@ from srkd import (
 )
 from srkd.models import DISCRIMINATORS, GENERATORS
 from srkd.models.cost import count_macs, count_memory, count_parameters
-from srkd.models.fusing import fuse
+from srkd.models.fusing import fuse, merge
 from srkd.tiling import Upscaler
 
 # Small forms of every architecture and option; the named sizes differ from them in numbers only.
@@ -135,6 +135,22 @@ def test_span_is_spandrels(tmp_path, scale):
         for mode in (False, True):
             found = descriptor.model.train(mode)(image)
             torch.testing.assert_close(found, model(image), rtol=0, atol=1e-6)
+
+
+def test_a_merged_network_loads_and_trains(tmp_path):
+    """Its file has the plain convolutions alone; the same parts come of them each time, none of them idle."""
+    model, image = create_generator("span", channels=8).eval(), torch.rand(1, 3, 20, 14)
+    path = save_generator(merge(model), tmp_path / "merged.safetensors")
+    assert path.stat().st_size < save_generator(model, tmp_path / "w.safetensors").stat().st_size / 4
+    loaded, again = load_generator(path), load_generator(path)
+    torch.testing.assert_close(loaded(image), model(image), rtol=0, atol=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), again.parameters(), strict=True))
+    loaded(image).square().sum().backward()
+    for parameter in loaded.parameters():
+        assert parameter.grad is not None and parameter.grad.flatten(1 % parameter.dim()).any(-1).all()
+    save_generator(loaded, path)
+    found = spandrel.ModelLoader().load_from_file(path).model.train()(image)
+    torch.testing.assert_close(found, model(image), rtol=0, atol=1e-6)
 
 
 def test_merged_kernels_follow_training():
