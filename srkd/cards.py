@@ -137,6 +137,7 @@ def _training(info: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, st
         "seed": str(info.get("seed", "unknown")),
         **({"interpolated": _shares(info["interpolation"])} if "interpolation" in info else {}),
         "data": entry.get("data") or "unknown",
+        **({"hours": entry["hours"]} if "hours" in entry else {}),
         "command": "below" if "command" in entry else "unknown",
     }
 

@@ -19,6 +19,8 @@ def test_shipped_weights_load_by_name(name):
     entry = list_shipped()[name]
     model = srkd.load_generator(name)
     assert entry["description"] and entry["license"] and model.scale == entry["scale"]
+    card = (shipped_folder() / f"{name}.md").read_text(encoding="utf-8")
+    assert all(entry[key] in card for key in ("description", "license", "data", "hours", "command"))
     assert (shipped_folder() / entry["file"]).stat().st_size < 20 * 2**20
 
 
