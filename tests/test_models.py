@@ -1,5 +1,7 @@
 """One suite over every registered architecture."""
 
+import json
+
 import numpy as np
 import pytest
 import spandrel
@@ -151,6 +153,20 @@ def test_a_merged_network_loads_and_trains(tmp_path):
     save_generator(loaded, path)
     found = spandrel.ModelLoader().load_from_file(path).model.train()(image)
     torch.testing.assert_close(found, model(image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["weight", "bias"])
+@pytest.mark.parametrize("change", [lambda tensor: None, lambda tensor: tensor[:1]], ids=["absent", "cut"])
+def test_a_damaged_merged_network_is_told(tmp_path, capsys, part, change):
+    merged = merge(create_generator("span", channels=8))
+    header = {"format": 1, "kind": "generator", "config": merged.config}
+    state = {key: value.clone() for key, value in merged.state_dict().items()}
+    key = f"block_1.c1_r.{part}"
+    state[key] = change(state[key])
+    tensors = {name: value for name, value in state.items() if value is not None}
+    save_file(tensors, tmp_path / "w.safetensors", {"srkd": json.dumps(header)})
+    path = tmp_path / "w.safetensors"
+    assert "block_1.c1_r" in fails(capsys, 1, "export", path, "--format", "onnx")
 
 
 def test_merged_kernels_follow_training():

@@ -130,9 +130,12 @@ def _add_merged(module: Any, state: Any, prefix: str, _metadata: Any) -> None:
 def _take_merged(module: Any, state: Any, prefix: str, *_: Any) -> None:
     for name in ("weight", "bias"):
         state.pop(f"{prefix}eval_conv.{name}", None)
-    if f"{prefix}weight" in state:
-        parts = _split(state.pop(f"{prefix}weight"), state.pop(f"{prefix}bias"), module)
-        state.update({f"{prefix}{key}": value for key, value in parts.items()})
+    weight, bias = state.get(f"{prefix}weight"), state.get(f"{prefix}bias")
+    shape = (module.conv[2].out_channels, module.conv[0].in_channels, 3, 3)
+    # What does not fit stays, for torch to name it.
+    if weight is not None and bias is not None and (weight.shape, bias.shape) == (shape, shape[:1]):
+        del state[f"{prefix}weight"], state[f"{prefix}bias"]
+        state.update({f"{prefix}{key}": value for key, value in _split(weight, bias, module).items()})
 
 
 def _split(weight: Tensor, bias: Tensor, module: Any) -> dict[str, Tensor]:
