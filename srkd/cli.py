@@ -15,21 +15,21 @@ from srkd.errors import SrkdError, UsageError
 
 # name -> where its function lives; imported for the command that is called and no other.
 COMMANDS = {
-    "quickstart": "srkd.tour:quickstart",
-    "train": "srkd.training:train",
-    "distill": "srkd.training:distill",
-    "finetune": "srkd.training:finetune",
-    "mutual": "srkd.training:mutual",
-    "compare": "srkd.comparison:compare",
-    "extend": "srkd.continual:extend",
-    "prepare": "srkd.data.prepare:prepare",
-    "runs": "srkd.training.logs:list_runs",
-    "evaluate": "srkd.evaluation:evaluate",
-    "upscale": "srkd.upscaling:upscale",
-    "export": "srkd.exports:export",
-    "interpolate": "srkd.interpolation:interpolate",
-    "card": "srkd.cards:card",
-    "models": "srkd.catalog:list_models",
+    "quickstart": "srkd.commands.quickstart:quickstart",
+    "train": "srkd.commands.train:train",
+    "distill": "srkd.commands.distill:distill",
+    "finetune": "srkd.commands.finetune:finetune",
+    "mutual": "srkd.commands.mutual:mutual",
+    "compare": "srkd.commands.compare:compare",
+    "extend": "srkd.commands.extend:extend",
+    "prepare": "srkd.commands.prepare:prepare",
+    "runs": "srkd.commands.runs:list_runs",
+    "evaluate": "srkd.commands.evaluate:evaluate",
+    "upscale": "srkd.commands.upscale:upscale",
+    "export": "srkd.commands.export:export",
+    "interpolate": "srkd.commands.interpolate:interpolate",
+    "card": "srkd.commands.card:card",
+    "models": "srkd.commands.models:list_models",
 }
 SHORT = {"-o": "--out", "-w": "--weights"}
 
@@ -78,7 +78,7 @@ def call(name: str, words: Sequence[str]) -> None:
     import yaml
     from jsonargparse import ArgumentError, ArgumentParser
 
-    from srkd.strategies import load_recipe, merge
+    from srkd.config import load_recipe, merge
 
     function = find(name)
     parameters = inspect.signature(function).parameters

@@ -27,3 +27,8 @@ def choose(kind: str, name: T, choices: Iterable[T]) -> T:
     if name not in choices:
         raise UsageError(f"unknown {kind} '{name}'; choose from: {', '.join(map(str, choices))}")
     return name
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type's name where it has none."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

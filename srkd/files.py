@@ -1,40 +1,13 @@
-"""Files that appear whole or not at all, and the terminal everything is reported on."""
+"""Files that appear whole or not at all, and their hashes."""
 
 import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-import rich.progress
-from rich.console import Console
 
 from srkd.errors import SrkdError
-
-# Lines are left whole: a path that is cut in two cannot be copied.
-console = Console(highlight=False, soft_wrap=True)
-
-T = TypeVar("T")
-
-
-def track(items: Iterable[T], description: str, total: int) -> Iterable[T]:
-    """The items, with a progress bar and an estimate on a terminal."""
-    shown = console.is_terminal and total > 1
-    return rich.progress.track(
-        items, description, total=total, console=console, transient=True, disable=not shown
-    )
-
-
-@contextlib.contextmanager
-def progress(description: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Yields a function that advances a progress bar with an estimate, shown on a terminal."""
-    columns = [*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn()]
-    bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with bar:
-        task = bar.add_task(description, total=total)
-        yield lambda amount: bar.advance(task, amount)
 
 
 @contextlib.contextmanager
@@ -102,3 +75,9 @@ def file_hash(path: Path) -> str:
 def name_by_hash(path: Path) -> str:
     """A file's name without its path: its stem and the hash of its bytes."""
     return f"{path.stem}@{file_hash(path)}"
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """Pairs of LR and HR images: where they lie, and how they are read."""
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from srkd import resample
 from srkd.errors import SrkdError, UsageError
-from srkd.images import list_images, read_image
-from srkd.metrics import crop_to_multiple
+from srkd.files import hash_file
+from srkd.images import resample
+from srkd.images.reading import list_images, read_image
+from srkd.metrics.scores import crop_to_multiple
 
 # Photographs that scikit-image installs with itself (most others it would download).
 EMBEDDED_TRAIN = (
@@ -31,6 +31,8 @@ EMBEDDED_TRAIN = (
     "retina.jpg",
     "rocket.jpg",
 )
+
+
 EMBEDDED_TEST = ("camera.png", "chelsea.png", "coffee.png")
 
 
@@ -179,9 +181,3 @@ def iter_pairs(
         finally:
             for _, future in waiting:
                 future.cancel()
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 from srkd.data.packed import HR, LR, is_packed, open_packed, stored_teachers
 from srkd.data.pairs import Pair, find_pairs, iter_pairs
 from srkd.errors import SrkdError, UsageError
-from srkd.files import console, track
+from srkd.terminal import console, track
 
 HashList = list[tuple[str, str]]  # name and SHA-256
 

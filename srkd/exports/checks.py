@@ -61,7 +61,7 @@ def weigh(run: Run, plain: Run, scale: int, precision: str) -> str:
         SrkdError: int8 costs more than it may.
     """
     from srkd.data import EMBEDDED_TEST, embedded_photos, read_pair
-    from srkd.metrics import protocol_name, psnr
+    from srkd.metrics.scores import protocol_name, psnr
 
     protocol = protocol_name("y-crop", scale)
     own, full, between, times = [], [], [], []

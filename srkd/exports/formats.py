@@ -94,14 +94,14 @@ def _open_onnx(path: Path) -> Run:
 
 
 def _write_safetensors(request: Request, path: Path) -> None:
-    from srkd.weights import save_generator
+    from srkd.weights.store import save_generator
 
     info = {key: value for key, value in request.model.info.items() if key not in ("format", "kind")}
     save_generator(request.model, path, **info)
 
 
 def _open_safetensors(path: Path) -> Run:
-    from srkd.weights import load_generator
+    from srkd.weights.store import load_generator
 
     return _in_torch(load_generator(path))
 
@@ -141,7 +141,7 @@ def _write_openvino(request: Request, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=request.precision == "fp16")
 
 
-def _open_openvino(path: Path) -> Run:
+def open_openvino(path: Path) -> Run:
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -206,7 +206,7 @@ FORMATS = {
     "onnx": Format(".onnx", (), _write_onnx, _open_onnx, (*_HALF, "int8")),
     "safetensors": Format(".safetensors", (), _write_safetensors, _open_safetensors, ("fp32",)),
     "pt2": Format(".pt2", (), _write_pt2, _open_pt2, ("fp32",)),
-    "openvino": Format(".xml", (".bin",), _write_openvino, _open_openvino, _HALF, ("openvino",)),
+    "openvino": Format(".xml", (".bin",), _write_openvino, open_openvino, _HALF, ("openvino",)),
     "ncnn": Format(
         ".param", (".bin", ".json"), _write_ncnn, _open_ncnn, _HALF, ("ncnn", "pnnx"), batches=False
     ),

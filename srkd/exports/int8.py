@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from srkd.files import console
+from srkd.terminal import console
 
 # Ranges hardly move after a few dozen images of this side, in LR pixels.
 _IMAGES, _SIDE = 32, 192
@@ -22,7 +22,7 @@ def read_calibration(folder: str | None, scale: int) -> list[np.ndarray]:
         SrkdError: an image cannot be read.
     """
     from srkd.data import EMBEDDED_TRAIN, embedded_photos, read_pair
-    from srkd.images import list_images
+    from srkd.images.reading import list_images
 
     paths = list_images(folder, recursive=True) if folder is not None else embedded_photos(EMBEDDED_TRAIN)
     chosen = paths[:: -(-len(paths) // _IMAGES)]

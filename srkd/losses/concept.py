@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.losses.base import GeneratorLoss, Taps, View
-from srkd.perceptual import check_size, load_trunk
+from srkd.metrics.trunks import check_size, load_trunk
 
 
 class Concept(GeneratorLoss):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from srkd.errors import UsageError
 from srkd.losses.base import GeneratorLoss, View
-from srkd.perceptual import check_size, load_trunk
+from srkd.metrics.trunks import check_size, load_trunk
 
 
 class Contrastive(GeneratorLoss):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from srkd.losses.base import GeneratorLoss, View
 from srkd.losses.functional import feature_l1
-from srkd.perceptual import check_size, load_trunk
+from srkd.metrics.trunks import check_size, load_trunk
 
 
 class Perceptual(GeneratorLoss):

@@ -2,9 +2,9 @@
 
 import sys
 
+from srkd.config import load_recipe
 from srkd.errors import SrkdError
-from srkd.strategies import load_recipe
-from srkd.training.recipe import Recipe
+from srkd.recipe import Recipe
 
 
 def main() -> int:

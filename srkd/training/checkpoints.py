@@ -10,9 +10,10 @@ import torch
 import yaml
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import console, replacing
+from srkd.files import replacing
+from srkd.recipe import CHANGEABLE, Recipe
+from srkd.terminal import console
 from srkd.training.logs import read_state
-from srkd.training.recipe import CHANGEABLE, Recipe
 
 FOLDER = "checkpoints"
 

@@ -22,15 +22,17 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from srkd import metrics, resample
+from srkd import metrics
+from srkd.config import Stage
 from srkd.data import Batch, Crops, DataSet, Pair, open_data
 from srkd.errors import SrkdError, UsageError
-from srkd.files import console, file_hash, name_by_hash, write_text
+from srkd.files import file_hash, name_by_hash, write_text
+from srkd.images import resample
 from srkd.models import create_discriminator, create_generator
-from srkd.strategies import STRATEGIES, Stage
-from srkd.teachers import Teacher, find_teachers, load_teachers
+from srkd.recipe import Recipe
+from srkd.strategies import STRATEGIES
+from srkd.terminal import console
 from srkd.training import Run
-from srkd.training.check import check_gradients
 from srkd.training.checkpoints import (
     FOLDER,
     check_same_recipe,
@@ -38,22 +40,19 @@ from srkd.training.checkpoints import (
     load_newest,
     save_checkpoint,
 )
+from srkd.training.gradients import check_gradients
 from srkd.training.guards import Watch, bicubic_psnr, save_batch
 from srkd.training.logs import LOCK, RunLog, read_state
-from srkd.training.recipe import Recipe
-from srkd.training.state import (
-    Member,
-    State,
-    build_state,
+from srkd.training.requirements import (
     check_stage,
-    hash_int,
     looks_inside,
-    term_weights,
     uses_discriminator,
     uses_teacher,
 )
+from srkd.training.state import Member, State, build_state, hash_int, term_weights
 from srkd.training.step import NotFinite, Part, train_step
-from srkd.weights import copy_weights, load_generator, save_module
+from srkd.training.teachers import Teacher, find_teachers, load_teachers
+from srkd.weights.store import copy_weights, load_generator, save_module
 
 DEFAULT_MODEL = "srgan_student_lite"
 LOG_EVERY = 20  # steps; more often in stages too short for a curve of that

@@ -8,9 +8,11 @@ from statistics import median
 import numpy as np
 from safetensors.numpy import save
 
-from srkd import metrics, resample
+from srkd import metrics
 from srkd.data import Batch, Pair
-from srkd.files import console, replacing
+from srkd.files import replacing
+from srkd.images import resample
+from srkd.terminal import console
 
 # A critic is taken to have collapsed when its loss stays below this for this many steps: it tells every
 # image apart with certainty, and a saturated sigmoid (or a hinge beyond its margin) has no slope.

@@ -1,4 +1,4 @@
-"""What a run tells of itself: log.jsonl, run.json, TensorBoard; and `srkd runs`, which reads them."""
+"""What a run says about itself: log.jsonl, run.json, TensorBoard."""
 
 import importlib.metadata
 import json
@@ -11,60 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
-from rich.table import Table
 
-from srkd.errors import SrkdError, UsageError
-from srkd.files import console, write_text
+from srkd.errors import SrkdError
+from srkd.files import write_text
 
 LOG, STATE, LOCK = "log.jsonl", "run.json", ".lock"
-_SHOWN = ("state", "strategy", "stage", "step", "steps", "psnr", "best")
+
+
 _PACKAGES = ("srkd", "torch", "torchvision", "lightning-fabric", "kornia", "numpy")
-
-
-def list_runs(folder: str = "runs") -> list[dict[str, Any]]:
-    """List training runs: what they are doing, how far they are, their best scores.
-
-    Args:
-        folder: searched with everything below it.
-
-    Returns:
-        For each run: `folder`, `state` (`running`, `finished`, `stopped`, `failed`, or `interrupted` when it
-        was killed), `strategy`, `stage`, `step`, `steps` (of the stage), `psnr` and `best` (validation PSNR
-        in dB by stage).
-
-    Raises:
-        UsageError: no such folder, or no run in it.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise UsageError(f"there is no folder {root}")
-    runs = []
-    for path in sorted(root.rglob(STATE)):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            found["folder"] = str(path.parent)
-            if missing := [key for key in _SHOWN if key not in found]:
-                raise ValueError(f"it does not say {missing[0]}")
-            if found["state"] == "running" and not _is_locked(path.parent):
-                found["state"] = "interrupted"
-            runs.append(found)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            console.print(f"[yellow]left out:[/] {path} is damaged ({error})")
-    if not runs:
-        raise UsageError(f"{root} holds no runs")
-    table = Table()
-    for column in ("run", "strategy", "state", "stage", "step", "PSNR", "best"):
-        table.add_column(column, justify="right" if column in ("step", "PSNR", "best") else "left")
-    for run in runs:
-        scores = [
-            f"{scores[run['stage']]:.2f}" if run["stage"] in scores else ""
-            for scores in (run["psnr"], run["best"])
-        ]
-        progress = f"{run['step']}/{run['steps']}"
-        table.add_row(run["folder"], run["strategy"], run["state"], run["stage"], progress, *scores)
-    console.print(table)
-    return runs
 
 
 def read_state(folder: Path) -> str | None:
@@ -73,14 +27,6 @@ def read_state(folder: Path) -> str | None:
         return json.loads((folder / STATE).read_text(encoding="utf-8"))["state"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _is_locked(folder: Path) -> bool:
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
 
 
 class RunLog:

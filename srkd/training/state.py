@@ -12,14 +12,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from srkd.errors import UsageError, choose
-from srkd.files import console
+from srkd.config import Critic, Loss, Stage
+from srkd.errors import UsageError
 from srkd.losses import LOSSES, create_loss
-from srkd.losses.functional import ADVERSARIES
 from srkd.models import create_discriminator
-from srkd.strategies import Critic, Loss, Stage
-from srkd.teachers import Teacher
+from srkd.terminal import console
 from srkd.training.optimizers import create_optimizer
+from srkd.training.requirements import check_stage, uses_teacher
+from srkd.training.teachers import Teacher
 
 
 @dataclass
@@ -227,53 +227,6 @@ def _ready(fabric: Fabric, network: nn.Module, compile: bool) -> Any:
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return torch.compile(network) if compile else network
-
-
-def check_stage(stage: Stage) -> None:
-    """Raises UsageError for a stage whose parts do not go together."""
-    for name in stage.losses:
-        choose("loss", name, LOSSES)
-    if not stage.losses and not stage.critics:
-        raise UsageError("the stage has no losses")
-    for field in ("steps", "crop", "batch"):
-        if getattr(stage, field) < 1:
-            raise UsageError(f"{field} must be at least 1, not {getattr(stage, field)}")
-    if stage.rate <= 0:
-        raise UsageError(f"rate must be positive, not {stage.rate}")
-    for name, critic in stage.critics.items():
-        choose("adversarial loss", critic.gan, ADVERSARIES)
-        if critic.copies < 1 or critic.r1_every < 1:
-            raise UsageError(f"critic '{name}': copies and r1_every must be at least 1")
-        if critic.weight == 0 and (critic.schedule == "constant" or critic.final == 0):
-            raise UsageError(f"critic '{name}' is trained but feeds nobody (weight 0); set a weight or null")
-        if stage.mutual is not None and critic.real != "hr":
-            raise UsageError(
-                f"mutual distillation is of critics of HR, and critic '{name}' is of the teacher"
-            )
-        if stage.mutual is not None and critic.gan != "vanilla":
-            raise UsageError(
-                f"mutual distillation needs probability logits, and critic '{name}' is {critic.gan}"
-            )
-    if stage.mutual is not None and not stage.critics:
-        raise UsageError("mutual distillation needs critics")
-
-
-def uses_teacher(stage: Stage) -> bool:
-    """Whether anything in the stage looks at the teacher."""
-    needs = {need for name in stage.losses for need in LOSSES[choose("loss", name, LOSSES)].needs}
-    critics = any("teacher" in (critic.real, critic.init) for critic in stage.critics.values())
-    return critics or bool(needs & {"targets", "teacher", "discriminator"})
-
-
-def looks_inside(stage: Stage) -> bool:
-    """Whether the teacher must run in the stage itself: its images alone, which may be stored, do not do."""
-    return any("teacher" in LOSSES[name].needs for name in stage.losses)
-
-
-def uses_discriminator(stage: Stage) -> bool:
-    """Whether anything in the stage looks at the teacher's discriminator."""
-    losses = any("discriminator" in LOSSES[name].needs for name in stage.losses)
-    return losses or any(critic.init == "teacher" for critic in stage.critics.values())
 
 
 def term_weights(stage: Stage, step: int) -> dict[str, float]:

@@ -1,0 +1,254 @@
+"""`srkd prepare`: a folder of photographs becomes a packed data set."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from srkd.data.packed import (
+    HR,
+    JOURNAL,
+    LR,
+    MANIFEST,
+    VALIDATION,
+    Appender,
+    is_packed,
+    map_images,
+    read_manifest,
+    teacher_file,
+)
+from srkd.data.pairs import Source, find_pairs, iter_pairs
+from srkd.data.sets import choose_validation, read_hash_list
+from srkd.errors import SrkdError, UsageError, choose
+from srkd.files import file_hash, write_text
+from srkd.runtimes.runner import Runner, put
+from srkd.terminal import console, track
+from srkd.upscaling.opening import Precision, open_runner
+from srkd.weights.catalogue import find_weights
+
+_LOCK = ".lock"
+
+
+def prepare(
+    data: str,
+    out: str,
+    *,
+    scale: int = 4,
+    lr: str | None = None,
+    val: str | None = None,
+    teacher: list[str] | str | None = None,
+    teacher_precision: Literal["uint8", "float16"] = "uint8",
+    precision: Precision = "auto",
+    tile: int = 0,
+    skip_bad: bool = False,
+) -> dict[str, Any]:
+    """Pack photographs into a data set that training maps into memory.
+
+    Run it again to go on after an interruption. Memory use does not grow with the number of images.
+
+    Args:
+        data: folder of HR photographs (LR is made by MATLAB's bicubic), or with HR and LR inside (DIV2K's
+            names included), or `embedded`.
+        out: folder to write; it takes about the images' width x height x 3 bytes.
+        scale: the super-resolution factor, 2, 3 or 4.
+        lr: folder of LR images, when it does not lie inside `data`.
+        val: the images to set aside for validation, a list as `sha256sum` writes it; every 40th when not
+            given.
+        teacher: weights whose outputs to add, in the forms of training; may be given several times. A set
+            that is packed already is extended.
+        teacher_precision: of the stored outputs: `uint8`, clipped and rounded, or `float16`, neither.
+        precision: of a teacher that torch runs: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA. A CPU that
+            multiplies bfloat16 is about twice as fast with `bf16`.
+        tile: side in LR pixels of the tiles that a teacher works on; whole images when 0.
+        skip_bad: leave out images that cannot be read, and say so, instead of stopping.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UsageError: no images, no such teacher, or `out` holds something else.
+        SrkdError: an image cannot be read, or the disk is full; what is packed by then is kept.
+    """
+    choose("scale", scale, (2, 3, 4))
+    folder = Path(out)
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file; give a folder")
+    # A lock alone is what a process leaves that was killed as it began.
+    others = [path for path in folder.iterdir() if path.name != _LOCK] if folder.is_dir() else []
+    if others and not is_packed(folder):
+        raise UsageError(f"{folder} is not empty, and no packed data set; give another folder")
+    files = find_pairs(data, scale, lr)
+    listed = read_hash_list(Path(val)) if val is not None else None
+    teachers = [find_weights(name) for name in ([teacher] if isinstance(teacher, str) else teacher or [])]
+    request = {
+        "format": 1,
+        "scale": scale,
+        "resampler": "given" if files[0][1] else "matlab-bicubic",
+        "sources": [[path.name, path.stat().st_size] for path, _ in files],
+        "val": listed,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / _LOCK, timeout=0):
+            manifest = _prepare(folder, files, request, skip_bad)
+            for path in teachers:
+                manifest = _add_teacher(folder, manifest, path, teacher_precision, precision, tile)
+            return manifest
+    except Timeout:
+        raise UsageError(f"another process is packing into {folder}") from None
+    except OSError as error:
+        raise SrkdError(
+            f"cannot write into {folder}: {error.strerror}; mend that and run the same again, "
+            "what is packed is kept"
+        ) from error
+
+
+def _prepare(
+    folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool
+) -> dict[str, Any]:
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
+        differing = [key for key in wanted if manifest.get(key) != wanted[key]]
+        if differing:
+            raise UsageError(
+                f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
+            )
+        console.print(f"{folder} is packed already: {len(manifest['images'])} images")
+        return manifest
+    appender = Appender(folder, (HR, LR), request)
+    begun = len(appender.entries)
+    if begun:
+        console.print(f"going on after {begun} of {len(files)} images")
+    scale, total = request["scale"], len(files) - begun
+    try:
+        found = track(iter_pairs(files[begun:], scale), f"packing {total} images", total)
+        for (path, _), pair in found:
+            if not isinstance(pair, SrkdError):
+                height, width = pair.lr.shape[:2]
+                entry = {"name": path.name, "sha256": pair.sha256, "height": height, "width": width}
+                appender.append(entry, {HR: pair.hr, LR: pair.lr})
+            elif skip_bad:
+                console.print(f"[yellow]left out:[/] {pair}")
+                appender.append({"name": path.name, "left_out": str(pair)}, {})
+            else:
+                raise type(pair)(f"{pair}; mend or remove it, or leave such images out with --skip_bad")
+    finally:
+        appender.commit()
+        appender.close()
+    images = [
+        {key: value for key, value in entry.items() if key != "bytes"}
+        for entry in appender.entries
+        if "left_out" not in entry
+    ]
+    if not images:
+        raise UsageError("not one image could be read")
+    chosen = choose_validation([(entry["name"], entry["sha256"]) for entry in images], request["val"])
+    for entry, validation in zip(images, chosen, strict=True):
+        entry["validation"] = validation
+    left_out = [
+        {"name": entry["name"], "reason": entry["left_out"]}
+        for entry in appender.entries
+        if "left_out" in entry
+    ]
+    manifest = {**request, "images": images, "left_out": left_out}
+    held = [entry for entry in images if entry["validation"]]
+    write_text(folder / VALIDATION, "".join(f"{entry['sha256']}  {entry['name']}\n" for entry in held))
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    (folder / JOURNAL).unlink()
+    console.print(
+        f"packed {len(images)} images ({len(held)} for validation) -> {folder}"
+        + (f"; {len(left_out)} left out, see {MANIFEST}" if left_out else "")
+    )
+    return manifest
+
+
+def _add_teacher(
+    folder: Path,
+    manifest: dict[str, Any],
+    path: Path,
+    storage: Literal["uint8", "float16"],
+    precision: Precision,
+    tile: int,
+) -> dict[str, Any]:
+    """Adds a teacher's outputs on every image; says how far storage and tiles are from the exact ones."""
+    digest, scale, images = file_hash(path), manifest["scale"], manifest["images"]
+    known = manifest.get("teachers", {}).get(digest)
+    if known is not None:
+        for was, wanted in ((known["precision"], storage), (known.get("arithmetic", "auto"), precision)):
+            if was != wanted:
+                raise UsageError(
+                    f"{folder} holds the outputs of {path.stem} as {was}; give another folder for {wanted}"
+                )
+        console.print(f"{folder} holds the outputs of {path.stem} already")
+        return manifest
+    model = open_runner(path, precision=precision)
+    if model.scale != scale:
+        raise UsageError(f"the teacher {path.name} is x{model.scale}, and {folder} is packed for x{scale}")
+    # A set of before there was a choice names none.
+    arithmetic = {} if precision == "auto" else {"arithmetic": precision}
+    request = {"teacher": digest, "precision": storage, "tile": tile, **arithmetic}
+    name, journal = teacher_file(digest, storage), f"journal-{digest}.jsonl"
+    small = map_images(folder / LR, images, 1)
+    appender = Appender(folder, [name], request, journal)
+    begun = len(appender.entries)
+    if begun:
+        console.print(f"{path.stem}: going on after {begun} of {len(images)} images")
+    todo = list(zip(images, small, strict=True))[begun:]
+    try:
+        for entry, lr in track(todo, f"{path.stem} on {len(todo)} images", len(todo)):
+            exact = _enlarge(model, lr, tile)
+            stored = _store(exact, storage)
+            gap = np.abs(stored.astype(np.float32) / (255 if storage == "uint8" else 1) - exact)
+            appender.append(
+                {"name": entry["name"], "largest": float(gap.max()), "mean": float(gap.mean())},
+                {name: stored},
+            )
+    finally:
+        appender.commit()
+        appender.close()
+    entries = appender.entries
+    facts: dict[str, Any] = {
+        "name": path.stem,
+        "precision": storage,
+        "tile": tile,
+        **arithmetic,
+        # In image units of [0, 1]; clipping to 0..1 is part of the storage in 8 bit.
+        "storage": {
+            "largest": max(entry["largest"] for entry in entries),
+            "mean": float(np.mean([entry["mean"] for entry in entries])),
+        },
+    }
+    if tile:
+        facts["tiling"] = _tiling(model, small[0], tile)
+    manifest = {**manifest, "teachers": {**manifest.get("teachers", {}), digest: facts}}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    (folder / journal).unlink()
+    said = f"stored as {storage}, off by {facts['storage']['mean']:.2g} on average"
+    if tile:
+        said += f", tiles by at most {facts['tiling']['largest']:.2g} (first image)"
+    console.print(f"added the outputs of {path.stem} -> {folder / name} ({said})")
+    return manifest
+
+
+def _store(image: np.ndarray, precision: str) -> np.ndarray:
+    if precision == "float16":
+        return image.astype(np.float16)
+    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _tiling(model: Runner, lr: np.ndarray, tile: int) -> dict[str, float]:
+    """How far tiles take a teacher's output from that on the whole image."""
+    every = np.abs(_enlarge(model, lr, tile) - _enlarge(model, lr, 0))
+    return {"largest": float(every.max()), "mean": float(every.mean())}
+
+
+def _enlarge(model: Runner, lr: np.ndarray, tile: int) -> np.ndarray:
+    """A teacher's output, float32 about [0, 1]."""
+    result = np.empty((lr.shape[0] * model.scale, lr.shape[1] * model.scale, 3), np.float32)
+    for part in model.parts(lr, tile):
+        put(result, part)
+    return result

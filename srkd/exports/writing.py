@@ -1,0 +1,72 @@
+"""Generators written as files of other programs, each checked in its own runtime first."""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srkd.exports.checks import BOUNDS, compare, weigh
+from srkd.exports.formats import FORMATS, OPSET, Precision, Request, to_onnx
+from srkd.files import publish
+
+
+def write_onnx(
+    model: Any,
+    target: Path,
+    precision: Precision = "fp32",
+    calibration: Sequence[np.ndarray] = (),
+    **header: Any,
+) -> None:
+    """Writes a generator of this package to an ONNX file, fused and checked, without a word.
+
+    Args:
+        model: the generator, in eval mode.
+        target: a name ending in `.onnx`.
+        precision: `fp32`, `fp16` or `int8`.
+        calibration: for int8, LR images `(1, 3, H, W)` in [0, 1] that set its ranges.
+        header: facts to keep in the file's metadata beside those of the model.
+
+    Raises:
+        SrkdError: it computes something else, or the file cannot be written.
+    """
+    write_checked(model, target, "onnx", precision, calibration, header)
+
+
+def write_checked(
+    model: Any,
+    target: Path,
+    format: str,
+    precision: Precision,
+    calibration: Sequence[np.ndarray],
+    facts: dict[str, Any],
+) -> str:
+    """Writes and checks an export; what there is to say about it."""
+    from srkd.models.cost import count_memory
+    from srkd.models.fusing import fuse
+
+    kind, fused = FORMATS[format], fuse(model)
+    header = {"config": model.config, "radius": model.radius, "scale": model.scale, "precision": precision}
+    header |= {"memory": count_memory(fused), "license": "unknown", **getattr(model, "info", {}), **facts}
+    if format in ("onnx", "openvino"):
+        header["opset"] = OPSET
+    # Converted once, however often it is written.
+    request = Request(model, fused, cache(lambda: to_onnx(fused)), header, precision, calibration)
+    with publish(target, kind.beside) as draft, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        kind.write(request, draft)
+        run = kind.open(draft)
+        maximum, mean = compare(model, run, BOUNDS[precision], kind.batches)
+        found = [f"difference to torch on noise at most {maximum:.2g}, {mean:.2g} on average"]
+        if precision != "fp32":
+            with tempfile.TemporaryDirectory() as folder:
+                plain = Path(folder) / target.name
+                kind.write(request._replace(precision="fp32"), plain)
+                found.append(weigh(run, kind.open(plain), model.scale, precision))
+    named = f"{format}, opset {OPSET}" if format == "onnx" else format
+    return f"{target}: {named}, {precision}, {'; '.join(found)}"

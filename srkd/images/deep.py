@@ -1,0 +1,93 @@
+"""PNG and TIFF files of more than 8 bits a channel, which Pillow keeps for gray images only."""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from srkd.errors import SrkdError
+from srkd.images.metadata import first_directory, png_chunk
+from srkd.images.photo import Photo
+
+
+def is_deep(file: Any) -> bool:
+    """Whether the file has more than 8 bits a channel, which Pillow keeps for gray images only."""
+    if file.mode == "F":
+        raise SrkdError(
+            f"{file.filename} holds floating-point values, whose white is unknown; save it as 16 bit"
+        )
+    if file.mode.startswith("I"):
+        return True
+    deep = file.format in ("PNG", "TIFF") and file.tile and ";16" in str(file.tile[0].args)
+    # A transparent colour of an image without alpha channel is known to Pillow alone.
+    return deep and "transparency" not in file.info
+
+
+def decode_deep(path: Path, kind: str) -> np.ndarray:
+    """The values of a deep PNG or TIFF as uint16, `(H, W)` or `(H, W, C)`."""
+    import imagecodecs
+    import tifffile
+
+    try:
+        if kind == "TIFF":
+            with tifffile.TiffFile(path) as file:
+                page = file.pages.first
+                values = np.moveaxis(page.asarray(), 0, -1) if page.axes == "SYX" else page.asarray()
+                if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                    values = np.iinfo(values.dtype).max - values
+        elif kind == "PNG":
+            values = imagecodecs.png_decode(path.read_bytes())
+        else:
+            with Image.open(path) as file:
+                values = np.asarray(file)
+    except (imagecodecs.PngError, tifffile.TiffFileError, RuntimeError) as error:
+        raise SrkdError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    if values.dtype == np.uint8:
+        return values
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise SrkdError(f"{path} holds 32-bit values, whose white is unknown; save it as 16 bit")
+    return values.astype(np.uint16)
+
+
+def write_deep_png(path: Path, values: np.ndarray, like: Photo) -> None:
+    import imagecodecs
+
+    data = imagecodecs.png_encode(np.ascontiguousarray(values))
+    chunks = b""
+    if like.icc is not None:
+        chunks += png_chunk(b"iCCP", b"ICC\0\0" + zlib.compress(like.icc))
+    if like.dpi is not None:
+        metre = [round(value / 0.0254) for value in like.dpi]
+        chunks += png_chunk(b"pHYs", struct.pack(">IIB", *metre, 1))
+    if like.exif is not None:
+        chunks += png_chunk(b"eXIf", like.exif.removeprefix(b"Exif\0\0"))
+    # They belong between the header, which ends at byte 33, and the pixels.
+    with path.open("wb") as file:
+        file.write(data[:33])
+        file.write(chunks)
+        file.write(memoryview(data)[33:])
+
+
+def write_deep_tiff(path: Path, values: np.ndarray, like: Photo) -> None:
+    import tifffile
+
+    alpha = values.ndim == 3 and values.shape[2] in (2, 4)
+    names = {} if like.exif is None else dict(first_directory(like.exif))
+    tifffile.imwrite(
+        path,
+        values,
+        photometric="rgb" if values.ndim == 3 and values.shape[2] > 2 else "minisblack",
+        planarconfig="contig" if values.ndim == 3 else None,
+        extrasamples=["unassalpha"] if alpha else None,
+        compression="lzw",
+        predictor=True,
+        iccprofile=like.icc,
+        resolution=like.dpi,
+        resolutionunit="inch" if like.dpi else None,
+        metadata=None,
+        software=False,
+        extratags=[(tag, "s", 0, name, True) for tag, name in names.items() if isinstance(name, str)],
+    )

@@ -1,0 +1,164 @@
+"""Image files to arrays."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from srkd.errors import SrkdError, UsageError
+from srkd.images.deep import decode_deep, is_deep
+from srkd.images.formats import MEGAPIXELS, SUFFIXES
+from srkd.images.metadata import clean_exif, cmyk_to_srgb, turn_upright
+from srkd.images.photo import Photo
+
+
+def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """The image files in a folder, by name; with `recursive`, those of its subfolders too.
+
+    Raises:
+        UsageError: the folder does not exist, is a file, or holds no image.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise UsageError(f"there is no folder {folder}")
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file; give the folder that holds the images")
+    paths = folder.rglob("*") if recursive else folder.iterdir()
+    found = sorted(p for p in paths if p.suffix.lower() in SUFFIXES and not is_hidden(p, folder))
+    if not found:
+        raise UsageError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
+    return found
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether the file, or a folder between it and `folder`, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads a photograph as `(H, W, 3)` uint8 RGB, EXIF orientation applied.
+
+    Gray, palette and CMYK images become RGB; 16 bits are rounded to 8; an alpha channel is dropped.
+
+    Raises:
+        UsageError: there is no such file.
+        SrkdError: the file is not an image that can be read, is damaged, or is too large to be decoded
+            safely.
+    """
+    return to_bytes(read_photo(path).pixels)
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """uint16 rounded to uint8; uint8 as it is."""
+    if values.dtype == np.uint8:
+        return values
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def read_photo(path: str | Path, megapixels: float = MEGAPIXELS) -> Photo:
+    """Reads a photograph in its own depth and colours, EXIF orientation applied.
+
+    CMYK becomes sRGB by its profile. An image of several frames is refused, but for the second picture that
+    phones hide in a JPEG.
+
+    Args:
+        path: the file.
+        megapixels: the largest that is decoded.
+
+    Raises:
+        UsageError: there is no such file.
+        SrkdError: the file is not an image that can be read, is damaged, animated, or too large.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    with open_image(path) as file:
+        width, height = file.size
+        if width * height > megapixels * 1e6:
+            raise SrkdError(
+                f"{path} has {width}x{height} pixels, more than {megapixels:g} megapixels; "
+                "raise --megapixels if it is what it claims to be"
+            )
+        if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
+            raise SrkdError(
+                f"{path} holds {file.n_frames} frames; animated and multi-page files are not taken, "  # type: ignore[attr-defined]
+                "extract the frames first"
+            )
+        # Before anything loads the pixels, which forgets how they were stored.
+        deep = is_deep(file)
+        exif = file.getexif()
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        # Takes the orientation out, too, which Pillow would apply to TIFFs while it loads them.
+        described = clean_exif(exif)
+        icc = file.info.get("icc_profile")
+        dpi = file.info.get("dpi")
+        if deep:
+            values = decode_deep(path, file.format or "")
+        else:
+            if file.mode == "CMYK":
+                image, icc = cmyk_to_srgb(file, icc), None
+            elif file.has_transparency_data:
+                image = file.convert("LA" if file.mode == "LA" else "RGBA")
+            else:
+                image = file.convert("L" if file.mode in ("1", "L") else "RGB")
+            values = np.array(image)
+        pixels, alpha = _split(turn_upright(values, orientation))
+        gray = pixels.ndim == 2
+        if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):
+            icc = None
+        return Photo(
+            pixels=np.repeat(pixels[..., None], 3, axis=2) if gray else np.ascontiguousarray(pixels),
+            alpha=None if alpha is None else np.ascontiguousarray(alpha),
+            gray=gray,
+            icc=icc,
+            exif=described,
+            dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+        )
+
+
+def measure(path: Path) -> int:
+    """An image's number of pixels by its header; 0 where it cannot be read."""
+    try:
+        with open_image(path) as file:
+            return file.size[0] * file.size[1]
+    except SrkdError:
+        return 0
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Any]:
+    """A Pillow image; whatever goes wrong while it is read becomes one line."""
+    limit = Image.MAX_IMAGE_PIXELS
+    # Pillow's own limit is a warning, then an error; `read_photo` has one of its own.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with warnings.catch_warnings():
+            # Of damaged metadata, which do not make an image unusable.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as file:
+                yield file
+    except UnidentifiedImageError as error:
+        raise SrkdError(f"{path} is not an image that can be read (is it really {path.suffix}?)") from error
+    except MemoryError as error:
+        raise SrkdError(f"{path} does not fit into memory") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        raise SrkdError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colour, `(H, W)` or `(H, W, 3)`, and alpha."""
+    if values.ndim == 2:
+        return values, None
+    channels = values.shape[2]
+    if channels not in (1, 2, 3, 4):
+        raise SrkdError(f"an image of {channels} channels is not a photograph")
+    alpha = values[..., -1] if channels in (2, 4) else None
+    return (values[..., 0] if channels < 3 else values[..., :3]), alpha

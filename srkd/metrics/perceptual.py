@@ -1,0 +1,103 @@
+"""LPIPS, on the trunks of srkd.metrics.trunks or by the lpips package."""
+
+import warnings
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srkd.errors import SrkdError, choose
+from srkd.metrics.scores import LPIPS_VARIANTS, check_same_shape
+from srkd.metrics.trunks import load_st_tensors, load_trunk
+
+
+def lpips(sr: np.ndarray, hr: np.ndarray, variant: str = "st-lpips-alex", device: str = "cpu") -> float:
+    """Learned perceptual distance of two whole RGB images; 0 for equal ones.
+
+    Args:
+        sr, hr: images of one size, at least 32x32.
+        variant: which trunk and heads, named in every result (one of LPIPS_VARIANTS).
+        device: where to run the trunk.
+
+    Raises:
+        UsageError: an unknown variant, sizes differ, or the images are too small.
+        SrkdError: the variant's weights cannot be had.
+    """
+    import torch
+
+    from srkd.metrics.perceptual import load_lpips
+    from srkd.metrics.trunks import check_size
+
+    check_same_shape(sr, hr)
+    check_size(*hr.shape[:2])
+    pair = [
+        torch.from_numpy(np.ascontiguousarray(x)).to(device).permute(2, 0, 1)[None] / 255 for x in (sr, hr)
+    ]
+    with torch.no_grad():
+        return float(load_lpips(variant).to(device)(*pair))
+
+
+class STLPIPS(nn.Module):
+    """Shift-tolerant LPIPS: squared differences of unit-normalised features, weighted by learned heads.
+
+    Shape:
+        Two batches `(N, 3, H, W)` in [0, 1] to distances `(N,)`; 0 for equal images.
+    """
+
+    def __init__(self, trunk: str):
+        super().__init__()
+        self.trunk = load_trunk(trunk)
+        tensors = load_st_tensors(trunk)
+        for index, name in enumerate(self.trunk.slices):
+            self.register_buffer(f"head_{name}", tensors[f"lin{index}.model.1.weight"])
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        total = torch.zeros(len(a), device=a.device)
+        for (name, fa), fb in zip(self.trunk(a).items(), self.trunk(b).values(), strict=True):
+            difference = (_unit(fa) - _unit(fb)) ** 2
+            total = total + F.conv2d(difference, self.get_buffer(f"head_{name}")).mean(dim=(1, 2, 3))
+        return total
+
+
+def _unit(features: Tensor) -> Tensor:
+    return features / (features.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
+
+
+@lru_cache(maxsize=4)
+def load_lpips(variant: str) -> nn.Module:
+    """A module mapping two batches `(N, 3, H, W)` in [0, 1] to distances `(N,)`.
+
+    Args:
+        variant: one of `srkd.metrics.LPIPS_VARIANTS`. The `st-` ones work offline; the others need
+            torchvision's ImageNet weights, downloaded at first use.
+
+    Raises:
+        UsageError: an unknown variant.
+        SrkdError: its weights cannot be had; the message says how to get them.
+    """
+    choose("LPIPS variant", variant, LPIPS_VARIANTS)
+    if variant.startswith("st-"):
+        return STLPIPS("st-" + variant.rsplit("-", 1)[1]).eval()
+    import lpips
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it calls torchvision in a way that is deprecated
+            reference = lpips.LPIPS(net=variant.removeprefix("lpips-"), verbose=False)
+    except (OSError, RuntimeError) as error:
+        raise SrkdError(
+            f"the ImageNet weights of {variant} are not on this machine and cannot be downloaded ({error}); "
+            f"connect once, or use st-{variant}"
+        ) from error
+    return _Reference(reference).eval().requires_grad_(False)
+
+
+class _Reference(nn.Module):
+    def __init__(self, reference: nn.Module):
+        super().__init__()
+        self.reference = reference
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.reference(a, b, normalize=True).flatten()

@@ -1,0 +1,173 @@
+"""The arguments of a training run, and the stages they come to. Imports no torch."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import yaml
+
+from srkd.config import Stage, override_stages
+from srkd.errors import UsageError, choose
+from srkd.strategies import STRATEGIES
+
+_COUNTS = ("members", "critics", "devices", "nodes", "accumulate", "save_every", "keep", "validate_every")
+
+
+# What a run may change when it goes on: where and how it runs, not what it comes to.
+CHANGEABLE = frozenset(
+    [
+        *("out", "device", "devices", "nodes", "compile", "threads"),
+        *("save_every", "keep", "validate_every", "retries", "tensorboard"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
+        strategy: what to run, a key of srkd.strategies.STRATEGIES.
+        model: the generator to train, a name that `srkd models` lists; that of `start`, or
+            `srgan_student_lite`, when not given.
+        model_options: arguments of its architecture, over those of the named size.
+        teacher: weights of the teacher: a file of this package, one that spandrel loads, ONNX, or a shipped
+            name; may be given several times. Its images come from a packed data set that holds them.
+        teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
+        start: weights to start from; the strategy's pretraining stage is then skipped. Where `model` has
+            another tail than they have, its own begins anew.
+        members: generators in the cohort, each with critics of its own.
+        critics: discriminators of each generator.
+        control: train the no-distillation control instead: the same stages without teacher or mutual terms.
+        out: folder for weights, checkpoints and logs.
+        replay: data to train on besides, in equal parts.
+        val: data for validation, in the forms of data, or a list of images of data as `sha256sum` writes it;
+            those that `srkd prepare` set aside, or every 40th, when not given.
+        degradation: `none`, or `real` to make LR crops by random blur, resizing, noise and JPEG, twice.
+        scale: the super-resolution factor, 2, 3 or 4.
+        steps: steps of every stage.
+        crop: side of the HR crops in every stage, in pixels.
+        batch: crops per step in every stage, over all devices.
+        stages: overrides of single fields, as stages.transfer.losses.output.weight; null removes an entry.
+        seed: decides initial weights and the order of the data.
+        device: auto, cpu, cuda or mps.
+        devices: processes on each machine, one for each GPU; a batch is divided between them.
+        nodes: machines; start one process per device on each with torchrun.
+        precision: a precision of Lightning Fabric, such as 32-true, bf16-mixed or 16-mixed.
+        compile: compile the networks with torch.compile; needs a C++ compiler on the CPU.
+        accumulate: parts in which each batch is worked through, to save memory.
+        clip: greatest norm of the generators' and of the critics' gradients.
+        threads: CPU threads; all cores when not given.
+        save_every: steps between checkpoints.
+        keep: checkpoints kept.
+        validate_every: steps between validations.
+        retries: how often a stage goes back to its last checkpoint, at half the rate, when a loss or gradient
+            is not finite.
+        tensorboard: write TensorBoard's files too: losses, rates, scores and image strips.
+        skip_bad: leave out training images that cannot be read or are too small, and say so.
+    """
+
+    data: str
+    strategy: str
+    model: str | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
+    teacher: list[str] | str | None = None
+    teacher_discriminator: str | None = None
+    start: str | None = None
+    members: int = 1
+    critics: int = 1
+    control: bool = False
+    out: str = "runs/latest"
+    replay: str | None = None
+    val: str | None = None
+    degradation: Literal["none", "real"] = "none"
+    scale: int = 4
+    steps: int | None = None
+    crop: int | None = None
+    batch: int | None = None
+    stages: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: str = "32-true"
+    compile: bool = False
+    accumulate: int = 1
+    clip: float | None = None
+    threads: int | None = None
+    save_every: int = 500
+    keep: int = 2
+    validate_every: int = 500
+    retries: int = 3
+    tensorboard: bool = False
+    skip_bad: bool = False
+
+    @property
+    def teachers(self) -> list[str]:
+        """The teachers, of which there may be none."""
+        if self.teacher is None:
+            return []
+        return [self.teacher] if isinstance(self.teacher, str) else list(self.teacher)
+
+    def resolve(self) -> dict[str, Stage]:
+        """The stages that will run, in order, with every override applied.
+
+        Raises:
+            UsageError: an unknown strategy, stage or field, or values that cannot be.
+        """
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if self.clip is not None and self.clip <= 0:
+            raise UsageError(f"--clip must be positive, not {self.clip}")
+        for name in ("data", "out"):
+            if not isinstance(getattr(self, name), str):
+                raise UsageError(f"{name} must be a text, not {getattr(self, name)!r}")
+        everywhere = {"steps": self.steps, "crop": self.crop, "batch": self.batch}
+        stages = override_stages(self._table(), self.stages, everywhere)
+        parts = self.devices * self.nodes * self.accumulate
+        for name, stage in stages.items():
+            if stage.batch % parts:
+                raise UsageError(
+                    f"the batch of {stage.batch} in stage {name} cannot be cut into {parts} parts"
+                )
+        if self.control:
+            stages = {name: without_teacher(stage) for name, stage in stages.items()}
+        return stages
+
+    def to_yaml(self) -> str:
+        """The recipe with its stages resolved; as a file it runs the same again."""
+        stages: dict[str, Any] = dict.fromkeys(self._table())
+        for name, stage in self.resolve().items():
+            stages[name] = asdict(stage)
+            # What the strategy has and this run has not is removed there too.
+            for key, entries in (("losses", stage.losses), ("critics", stage.critics)):
+                removed = dict.fromkeys(k for k in getattr(self._table()[name], key) if k not in entries)
+                stages[name][key] |= removed
+        content = {**asdict(self), "stages": stages}
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+    def _table(self) -> dict[str, Stage]:
+        """The strategy's stages, before overrides."""
+        stages = dict(STRATEGIES[choose("strategy", self.strategy, STRATEGIES)].stages)
+        if self.start is not None and len(stages) > 1:
+            stages.pop("pretrain", None)
+        if self.critics > 1:
+            for name, stage in stages.items():
+                critics = {key: replace(critic, copies=self.critics) for key, critic in stage.critics.items()}
+                stages[name] = replace(stage, critics=critics)
+        return stages
+
+
+def without_teacher(stage: Stage) -> Stage:
+    """A stage's control: all distillation removed, all else equal."""
+    from srkd.losses import LOSSES
+
+    losses = {k: v for k, v in stage.losses.items() if not LOSSES[choose("loss", k, LOSSES)].distills}
+    critics = {
+        k: replace(v, init="fresh" if v.init == "teacher" else v.init)
+        for k, v in stage.critics.items()
+        if v.real != "teacher"
+    }
+    return replace(stage, losses=losses, critics=critics, mutual=None, kd_replaces=False)

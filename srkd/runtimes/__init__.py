@@ -1,0 +1,44 @@
+"""The runtimes that a generator may run on. Importing this package imports none of them."""
+
+from typing import Literal, NamedTuple
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Backend = Literal["auto", "onnxruntime", "torch", "openvino"]
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+
+
+class Settings(NamedTuple):
+    """How a network runs: device, CPU threads (all when None) and torch's precision."""
+
+    device: Device = "auto"
+    threads: int | None = None
+    precision: Precision = "auto"
+
+
+class Runtime(NamedTuple):
+    """A runtime.
+
+    Args:
+        module: where its `open_runner(model, name, settings)` lives.
+        takes: the model it opens: the path of an `onnx` file, or a torch `module`.
+        package: the distribution that has to be installed.
+        runs: what it runs, and where, for the user.
+    """
+
+    module: str
+    takes: Literal["onnx", "module"]
+    package: str
+    runs: str
+
+
+RUNTIMES: dict[str, Runtime] = {
+    "onnxruntime": Runtime(
+        "srkd.runtimes.onnxruntime", "onnx", "onnxruntime", "ONNX files; srkd's weights, converted once; CPU"
+    ),
+    "torch": Runtime(
+        "srkd.runtimes.torch", "module", "torch", "srkd's weights and what spandrel loads; CUDA, MPS, CPU"
+    ),
+    "openvino": Runtime(
+        "srkd.runtimes.openvino", "onnx", "openvino", "srkd's ONNX files and weights, converted once; CPU"
+    ),
+}

@@ -1,0 +1,63 @@
+"""The weights that come with the package, and weights files by path or name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from srkd.errors import SrkdError, UsageError
+
+
+def find_weights(weights: str | Path) -> Path:
+    """The file for a path or a shipped name.
+
+    Raises:
+        UsageError: neither exists; the shipped names are listed.
+    """
+    shipped = list_shipped()
+    if str(weights) in shipped:
+        return shipped_folder() / shipped[str(weights)]["file"]
+    path = Path(weights)
+    if path.is_file():
+        return path
+    names = f"; shipped names: {', '.join(shipped)}" if shipped else ""
+    raise UsageError(f"there is no weights file {path}{names}")
+
+
+def find_onnx(weights: str | Path) -> Path | None:
+    """The ONNX file that comes with shipped weights, or the path itself when it is one."""
+    entry = list_shipped().get(str(weights), {})
+    path = shipped_folder() / entry["onnx"] if "onnx" in entry else Path(weights)
+    return path if path.suffix == ".onnx" and path.is_file() else None
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What `save_generator` stored beside the tensors; empty for a safetensors file of other origin.
+
+    Raises:
+        SrkdError: it is not a safetensors file, or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {}).get("srkd", "{}"))
+        if header and not isinstance(header.get("config"), dict):
+            raise ValueError("its header names no architecture")
+        return header
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:
+        raise SrkdError(
+            f"{path} is not a safetensors file, or is damaged ({error}); nothing was loaded"
+        ) from error
+
+
+def shipped_folder() -> Path:
+    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "shipped"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def list_shipped() -> dict[str, dict[str, Any]]:
+    """The shipped weights: name to its entry of `weights/index.json` (`file`, `description`, ...)."""
+    index = shipped_folder() / "index.json"
+    return json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}

@@ -1,0 +1,122 @@
+"""Weights files: safetensors that carry what rebuilds their own model, and the shipped ones by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import nn
+
+from srkd.errors import SrkdError, UsageError
+from srkd.files import replacing
+from srkd.models import create_discriminator, create_generator
+from srkd.weights.catalogue import find_weights, read_header
+from srkd.weights.foreign import OnnxGenerator, load_foreign
+
+_CREATE = {"generator": create_generator, "discriminator": create_discriminator}
+
+
+def save_generator(module: nn.Module, path: str | Path, **info: Any) -> Path:
+    """Writes a generator made by `create_generator` to a safetensors file, atomically.
+
+    Args:
+        module: the generator.
+        path: a name ending in `.safetensors`.
+        info: facts to keep beside the weights (strategy, stage, steps, teacher), anything JSON can hold.
+
+    Raises:
+        SrkdError: the file cannot be written.
+    """
+    return save_module("generator", module, path, **info)
+
+
+def save_module(kind: str, module: nn.Module, path: str | Path, **info: Any) -> Path:
+    """Like `save_generator`, for a `generator` or a `discriminator`."""
+    if not hasattr(module, "config"):
+        raise UsageError(f"only a {kind} made by create_{kind} can be saved; this one has no config")
+    header = {"format": 1, "kind": kind, "config": module.config, **info}
+    # Plain contiguous copies: channels_last weights would not be stored as the shapes say.
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, {"srkd": json.dumps(header, sort_keys=True)}))
+    return Path(path)
+
+
+def load_generator(weights: str | Path) -> nn.Module:
+    """Loads a generator from a file, or a shipped one by its name, in eval mode on the CPU.
+
+    Project weights rebuild their own architecture. Other files (`.pth`, foreign `.safetensors`) go through
+    spandrel, whose unpickler refuses code; ONNX files are run by ONNX Runtime on the CPU, without gradient.
+
+    Returns:
+        A module mapping LR `(N, 3, H, W)` in [0, 1] to SR, with attributes `scale` and, for project
+        weights, `config` and `info` (what `save_generator` was told).
+
+    Raises:
+        UsageError: no such file or shipped name; not a generator of RGB images.
+        SrkdError: the file is damaged or holds something other than weights.
+    """
+    path = find_weights(weights)
+    if path.suffix == ".onnx":
+        return OnnxGenerator(path).eval()
+    header = read_header(path) if path.suffix == ".safetensors" else {}
+    module = _rebuild(path, header, "generator") if header else load_foreign(path)
+    return module.eval()
+
+
+def load_discriminator(path: str | Path) -> nn.Module:
+    """Loads a discriminator written by this package. Raises as `load_generator` does."""
+    path = find_weights(path)
+    header = read_header(path) if path.suffix == ".safetensors" else {}
+    if not header:
+        raise UsageError(f"{path} was not written by srkd; a discriminator must be a .safetensors of srkd")
+    return _rebuild(path, header, "discriminator").eval()
+
+
+def copy_weights(source: nn.Module, target: nn.Module, name: str | Path, fresh: str | None = None) -> bool:
+    """Copies weights between modules of the same architecture and size.
+
+    Args:
+        source: whose weights to take.
+        target: whose weights to replace.
+        name: of the source, for messages.
+        fresh: a part by its name (`tail`), which keeps its own weights where the two differ in it.
+
+    Returns:
+        Whether all of it was copied.
+
+    Raises:
+        UsageError: they differ; the first difference is named, with `name` for the source.
+    """
+    other, own = source.state_dict(), target.state_dict()
+    same = all(key in own and key in other and own[key].shape == other[key].shape for key in [*own, *other])
+    if fresh is not None and not same:
+        prefix = f"{fresh}."
+        other = {key: value for key, value in other.items() if not key.startswith(prefix)}
+        other |= {key: value for key, value in own.items() if key.startswith(prefix)}
+    for key in [*own, *other]:
+        theirs, ours = other.get(key), own.get(key)
+        if theirs is None or ours is None or theirs.shape != ours.shape:
+            detail = " and ".join(
+                f"{tuple(t.shape)} in the {where}" if t is not None else f"absent from the {where}"
+                for t, where in ((theirs, "file"), (ours, "model"))
+            )
+            raise UsageError(f"{name} holds another architecture than the model: '{key}' is {detail}")
+    target.load_state_dict(other)
+    return same
+
+
+def _rebuild(path: Path, header: dict[str, Any], kind: str) -> nn.Module:
+    if header.get("kind") != kind:
+        raise UsageError(f"{path} holds a {header.get('kind', 'model of unknown kind')}, not a {kind}")
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    module = _CREATE[kind](**header["config"])
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split("\n")[1:2]).strip()
+        raise SrkdError(f"{path} does not fit the architecture it names: {detail}") from error
+    module.info = {key: value for key, value in header.items() if key != "config"}  # type: ignore[assignment]
+    return module
