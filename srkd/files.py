@@ -9,6 +9,9 @@ from pathlib import Path
 
 from srkd.errors import SrkdError
 
+# A path as public functions take it.
+StrPath = str | Path
+
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:

@@ -1,32 +1,125 @@
-"""The terminal that everything is reported on, and progress bars."""
+"""What commands say, and how far they are: on the terminal, to a caller's function, or not at all."""
 
-import contextlib
+import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import rich.progress
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
 # Lines are left whole: a path that is cut in two cannot be copied.
 console = Console(highlight=False, soft_wrap=True)
 
 
-T = TypeVar("T")
+class Progress(Protocol):
+    """Called as work advances: what is being done, how much of it is done, and how much there is."""
+
+    def __call__(self, description: str, done: float, total: float, /) -> None: ...
 
 
-def track(items: Iterable[T], description: str, total: int) -> Iterable[T]:
+class _Listener(NamedTuple):
+    verbose: bool = True
+    progress: Progress | None = None
+
+
+_LOUD = _Listener()
+
+# Of each thread and task, so that a silent call beside a loud one stays silent. A pool's threads do not
+# inherit it: run their work through `contextvars.copy_context().run`.
+_listener: ContextVar[_Listener] = ContextVar("listener", default=_LOUD)
+
+
+def reports(function: Callable[P, R]) -> Callable[P, R]:
+    """Gives a public function its options `verbose` and `progress`, which its signature must have: whether it
+    prints, and what to call as work advances. A function that it calls in turn is never louder than it."""
+    names = inspect.signature(function).parameters
+    assert {"verbose", "progress"} <= set(names), function.__name__
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        outer = _listener.get()
+        verbose: Any = kwargs.get("verbose", True)
+        progress: Any = kwargs.get("progress")
+        token = _listener.set(_Listener(outer.verbose and bool(verbose), progress or outer.progress))
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _listener.reset(token)
+
+    return call
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Nothing is printed inside."""
+    token = _listener.set(_listener.get()._replace(verbose=False))
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def say(message: str) -> None:
+    """Prints a line; brackets in it are text, not markup."""
+    if _listener.get().verbose:
+        console.print(message, markup=False)
+
+
+def note(message: str, kind: str = "note") -> None:
+    """Prints a line behind a coloured word: `note`, `warning`, `left out`."""
+    if _listener.get().verbose:
+        console.print(Text.assemble((f"{kind}:", "yellow"), f" {message}"))
+
+
+def show(renderable: RenderableType) -> None:
+    """Prints a table or another of rich's objects."""
+    if _listener.get().verbose:
+        console.print(renderable)
+
+
+def heading(title: str) -> None:
+    """Prints a rule with a title."""
+    if _listener.get().verbose:
+        console.rule(title)
+
+
+def is_interactive() -> bool:
+    """Whether progress bars are seen: a terminal, and not silent."""
+    return console.is_terminal and _listener.get().verbose
+
+
+def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
     """The items, with a progress bar and an estimate on a terminal."""
-    shown = console.is_terminal and total > 1
-    return rich.progress.track(
-        items, description, total=total, console=console, transient=True, disable=not shown
-    )
+    with progress(description, total) as advance:
+        for item in items:
+            yield item
+            advance(1)
 
 
-@contextlib.contextmanager
+@contextmanager
 def progress(description: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Yields a function that advances a progress bar with an estimate, shown on a terminal."""
+    """Yields a function that advances a progress bar with an estimate, shown on a terminal, and calls the
+    caller's `progress`."""
+    listener = _listener.get()
     columns = [*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn()]
-    bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with bar:
+    shown = is_interactive()
+    with rich.progress.Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda amount: bar.advance(task, amount)
+        done = 0.0
+
+        def advance(amount: float) -> None:
+            nonlocal done
+            done += amount
+            bar.advance(task, amount)
+            if listener.progress is not None:
+                listener.progress(description, done, total)
+
+        yield advance

@@ -34,6 +34,8 @@ GENERATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "span_s": (SPAN, {"channels": 32}),
     "span_m": (SPAN, {"channels": 48}),
 }
+# The names without options.
+ARCHITECTURES = tuple(name for name, (_, options) in GENERATORS.items() if not options)
 DISCRIMINATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "vgg": (VGGDiscriminator, {}),
     "unet": (UNetDiscriminator, {}),

@@ -10,7 +10,8 @@ from torch import nn
 
 from srkd.errors import SrkdError, UsageError
 from srkd.files import replacing
-from srkd.models import create_discriminator, create_generator
+from srkd.models import ARCHITECTURES, create_discriminator, create_generator
+from srkd.models.base import Generator
 from srkd.weights.catalogue import find_weights, read_header
 from srkd.weights.foreign import OnnxGenerator, load_foreign
 
@@ -63,6 +64,21 @@ def load_generator(weights: str | Path) -> nn.Module:
     header = read_header(path) if path.suffix == ".safetensors" else {}
     module = _rebuild(path, header, "generator") if header else load_foreign(path)
     return module.eval()
+
+
+def load_own_generator(weights: str | Path) -> Generator:
+    """Like `load_generator`, for what needs a network of this package: training, export, interpolation.
+
+    Raises:
+        UsageError: the weights are of another package; otherwise as `load_generator`.
+    """
+    model = load_generator(weights)
+    if not isinstance(model, Generator) or model.config is None:
+        raise UsageError(
+            f"{weights} is not a network of srkd ({', '.join(ARCHITECTURES)}); this needs one, "
+            "other packages' can only be run and imitated"
+        )
+    return model
 
 
 def load_discriminator(path: str | Path) -> nn.Module:
