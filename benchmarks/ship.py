@@ -44,15 +44,13 @@ def measure(weights: Path, data: Path, folder: Path, name: str) -> dict[str, Any
 
 def convert(source: Path, name: str, weights: Path, discriminator: bool) -> Path:
     """Writes the weights merged and in half precision; returns the generator's file."""
-    networks: dict[str, Any] = {"generator": srkd.load_generator(source)}
-    targets = {"generator": weights / f"{name}.safetensors"}
+    network: Any = srkd.load_generator(source)
+    target = save_half(merge(network), network.info, weights / f"{name}.safetensors")
     if discriminator:
-        beside = source.with_name(f"{source.stem}_discriminator.safetensors")
-        networks["discriminator"] = load_discriminator(beside)
-        targets["discriminator"] = weights / f"{name}_discriminator.safetensors"
-    for kind, network in networks.items():
-        save_half(merge(network), network.info, targets[kind], kind)
-    return targets["generator"]
+        critic: Any = load_discriminator(source.with_name(f"{source.stem}_discriminator.safetensors"))
+        beside = weights / f"{name}_discriminator.safetensors"
+        save_half(merge(critic), critic.info, beside, "discriminator")
+    return target
 
 
 def ship(arguments: Namespace) -> None:
