@@ -2,14 +2,15 @@
 
     python benchmarks/documents.py OUT [--count 80]
 
-The text is Python's own documentation, the fonts are those that matplotlib installs; equal arguments give
-equal pages. 480x480 pixels, one page of text each: some black on white, some coloured, in 10 to 30 pixels.
+480x480 pixels, a page of text each, some black on white and some coloured, in fonts of 10 to 30 pixels. The
+text is Python's own documentation, the fonts come with matplotlib; the same arguments give the same pages.
 """
 
-import argparse
 import importlib
 import inspect
+import sys
 import textwrap
+from argparse import Namespace
 from pathlib import Path
 
 import matplotlib
@@ -17,6 +18,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from srkd.images import write_image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.common import check_at_least, make_parser, run_script
 
 _MODULES = ("argparse", "logging", "decimal", "difflib", "textwrap", "random", "heapq", "turtle", "typing")
 _FONTS = (
@@ -48,21 +52,29 @@ def render(number: int, words: list[str], folder: Path) -> np.ndarray:
     return np.array(page)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("out")
-    parser.add_argument("--count", type=int, default=80)
-    arguments = parser.parse_args()
+def collect_words() -> list[str]:
+    """The words of the docstrings of the modules and their functions."""
     docs = []
     for name in _MODULES:
         module = importlib.import_module(name)
         members = [member for _, member in inspect.getmembers(module) if inspect.isfunction(member)]
         docs += [inspect.getdoc(item) or "" for item in (module, *members)]
-    words = " ".join(docs).encode("ascii", "ignore").decode().split()
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return " ".join(docs).encode("ascii", "ignore").decode().split()
+
+
+def work(arguments: Namespace) -> None:
+    check_at_least(1, count=arguments.count)
+    words, fonts = collect_words(), Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     for number in range(arguments.count):
-        write_image(Path(arguments.out) / f"page_{number:03d}.png", render(number, words, folder))
+        write_image(arguments.out / f"page_{number:03d}.png", render(number, words, fonts))
     print(f"{arguments.count} pages -> {arguments.out}")
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("out", type=Path, help="folder for the pages")
+    parser.add_argument("--count", type=int, default=80)
+    run_script(parser, work)
 
 
 if __name__ == "__main__":

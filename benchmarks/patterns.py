@@ -1,15 +1,15 @@
-"""Writes images that photographs do not resemble: noise, dithering, stripes, pixel lettering.
+"""Images unlike photographs: noise, dithering, stripes, pixel lettering.
 
     python benchmarks/patterns.py --out FOLDER [--count 48]
     python benchmarks/patterns.py --weights NAME [NAME ...] [--json FILE]
 
-Each is drawn pixel by pixel at 64x64 and enlarged four times without smoothing. A few among the photographs
-(`srkd prepare`) teach a network to bear such images, of which weights that have grown in long training make
-values far beyond white. With `--weights`, the largest value that each network makes of each kind, drawn anew.
+Each is drawn at 64x64 and enlarged four times by nearest neighbour. After long training, weights can produce
+values far beyond white on such images; a few of them among the training photographs (`srkd prepare`) prevent
+that. `--weights` reports the largest value that each network produces on each kind, for newly drawn patterns.
 """
 
-import argparse
-import json
+import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,8 +18,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import srkd
-from srkd.errors import SrkdError
-from srkd.files import console, write_text
+from srkd.files import console, replacing
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.common import check_at_least, check_output, make_parser, run_script, write_json
 
 SIDE, SCALE = 64, 4
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]
@@ -27,24 +29,24 @@ BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 
 
 def draw_noise(rng: np.random.Generator) -> np.ndarray:
-    """Every pixel and channel by itself."""
+    """Independent pixels and channels."""
     return rng.random((SIDE, SIDE, 3))
 
 
 def draw_binary(rng: np.random.Generator) -> np.ndarray:
-    """Coloured noise of two values."""
+    """Coloured two-valued noise."""
     return (rng.random((SIDE, SIDE, 3)) < rng.uniform(0.2, 0.8)).astype(float)
 
 
 def draw_gray(rng: np.random.Generator) -> np.ndarray:
-    """Gray noise of two values, in dots of one to three pixels."""
+    """Gray two-valued noise in dots of one to three pixels."""
     size = int(rng.integers(1, 4))
     dots = rng.random((SIDE, SIDE, 1)) < rng.uniform(0.2, 0.8)
     return dots[ROWS // size, COLUMNS // size].astype(float).repeat(3, 2)
 
 
 def draw_stripes(rng: np.random.Generator) -> np.ndarray:
-    """Stripes in some direction, with a phase for each channel or one; checkerboards, and at times plain."""
+    """Stripes or checkerboards, with one phase or a phase per channel; sometimes a plain image."""
     down, right = rng.integers(0, 3, 2)
     period = int(rng.integers(2, 5))
     phases = rng.integers(0, period, 3) if rng.random() < 0.5 else np.zeros(3, int)
@@ -53,14 +55,14 @@ def draw_stripes(rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_dither(rng: np.random.Generator) -> np.ndarray:
-    """A coloured gradient in two values a channel by Bayer's ordered dithering."""
+    """A coloured gradient, dithered to two values per channel by Bayer's matrix."""
     across, along = rng.random((2, 3)), np.linspace(0, 1, SIDE)[:, None, None]
     gradient = across[0] * (1 - along) + across[1] * along
     return (gradient > BAYER[ROWS % 4, COLUMNS % 4][..., None]).astype(float)
 
 
 def draw_lettering(rng: np.random.Generator) -> np.ndarray:
-    """Letters without smoothing, as on a screen."""
+    """Text without antialiasing."""
     back, front = rng.integers(0, 256, 3), rng.integers(0, 256, 3)
     image = Image.new("RGB", (SIDE, SIDE), tuple(back.tolist()))
     canvas = ImageDraw.Draw(image)
@@ -83,14 +85,12 @@ DRAW: tuple[Callable[[np.random.Generator], np.ndarray], ...] = (
 
 
 def write_patterns(out: Path, count: int) -> None:
-    """Writes `count` images, of each kind in turn. A number is always the same image."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Writes `count` images, cycling through the kinds. A number always gives the same image."""
     for number in range(count):
         pixels = DRAW[number % len(DRAW)](np.random.default_rng(number))
         image = Image.fromarray((pixels * 255).round().astype(np.uint8))
-        image.resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.NEAREST).save(
-            out / f"zz_pattern_{number:03}.png"
-        )
+        with replacing(out / f"zz_pattern_{number:03}.png") as temporary:
+            image.resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.NEAREST).save(temporary)
 
 
 def measure(weights: Sequence[str], draws: int = 8, first: int = 10_000) -> dict[str, dict[str, float]]:
@@ -107,25 +107,27 @@ def measure(weights: Sequence[str], draws: int = 8, first: int = 10_000) -> dict
     return found
 
 
+def work(arguments: Namespace) -> None:
+    if arguments.out:
+        check_at_least(1, count=arguments.count)
+        write_patterns(arguments.out, arguments.count)
+        return
+    check_output("--json", arguments.json)
+    found = measure(arguments.weights)
+    for name, values in found.items():
+        console.print(f"{name}: {', '.join(f'{k} {v}' for k, v in values.items())}", markup=False)
+    if arguments.json:
+        write_json(arguments.json, found)
+
+
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = make_parser(__doc__)
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--out", type=Path, help="folder to write images to")
-    task.add_argument("--weights", nargs="+", help="networks to try")
+    task.add_argument("--out", type=Path, help="write images to this folder")
+    task.add_argument("--weights", nargs="+", help="measure these networks: files or shipped names")
     parser.add_argument("--count", type=int, default=48, help="how many images to write")
-    parser.add_argument("--json", type=Path, help="file for what the networks make of them")
-    arguments = parser.parse_args(words)
-    try:
-        if arguments.out:
-            write_patterns(arguments.out, arguments.count)
-            return
-        found = measure(arguments.weights)
-        for name, values in found.items():
-            console.print(f"{name}: {', '.join(f'{k} {v}' for k, v in values.items())}", markup=False)
-        if arguments.json:
-            write_text(arguments.json, json.dumps(found, indent=1) + "\n")
-    except SrkdError as error:
-        parser.exit(error.exit_code, f"{parser.prog}: {error}\n")
+    parser.add_argument("--json", type=Path, help="file for the largest values")
+    run_script(parser, work, words)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
-"""What srkd's training step costs over a bare PyTorch loop of the same model, losses and batch.
+"""The training step of srkd over a bare PyTorch loop with the same model, losses and batch.
 
     python benchmarks/train_step.py --data PACKED [--json benchmarks/results/train_step.json]
 
-Ours and the bare loop take turns within one process; a ratio is the median over turns, with its quartiles.
-`--data` is a data set packed by `srkd prepare` (random images when not given); the bare loop is given its
-batch ready-made, and the data pipeline is timed apart. Then a profile of where a step's time goes, and
-torch.compile and oneDNN's fast math against plain eager execution.
+Both take turns in one process; a ratio is the median over turns, with its quartiles. `--data` is a data set
+packed by `srkd prepare` (random images by default). The bare loop gets its batch prepared; the data pipeline
+is timed separately. Also measured: shares of a step's time by kind of operator, torch.compile against eager
+execution, and distillation from stored teacher outputs against training without.
 """
 
-import argparse
 import copy
-import json
-import platform
+import itertools
 import statistics
-import time
-from collections.abc import Callable
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,25 +22,30 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from srkd import create_discriminator, create_generator
 from srkd.data import Crops, Pair, open_data
-from srkd.files import write_text
 from srkd.perceptual import load_trunk
 from srkd.strategies import STRATEGIES, Loss, Stage
 from srkd.training.fit import to_tensor
 from srkd.training.state import build_state, hash_int, term_weights
 from srkd.training.step import train_step
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.common import check_at_least, check_output, machine, make_parser, run_script, write_json
+from benchmarks.timing import take_turns, timed
+
+Step = Callable[[], None]
+
 MODEL = "srgan_student_lite"
-# Adam in both, which is what one would write by hand.
+# Adam in both: the plain choice for a loop written by hand.
 STAGES = {
     "PSNR stage": replace(STRATEGIES["pretrain"].stages["pretrain"], optimizer="adam", rate=5e-4),
     "GAN stage": STRATEGIES["finetune"].stages["finetune"],
 }
-# A profile's operators, gathered under names that say what they are for.
+# Operators of a profile, by purpose.
 GROUPS = {
     "convolution, backward": ("aten::convolution_backward",),
     "convolution, forward": ("aten::mkldnn_convolution", "aten::_slow_conv2d_forward"),
@@ -54,25 +58,34 @@ GROUPS = {
 }
 
 
-def ours(stage: Stage, lr: torch.Tensor, hr: torch.Tensor, compile: bool = False) -> Callable[[], None]:
-    """A function that takes one step, with all that a run does in it but its data, logs and checkpoints."""
+def make_fabric() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def make_step(stage: Stage, batches: Callable[[int], Sequence[Tensor]], compile: bool = False) -> Step:
+    """A function that takes the next step as `srkd train` does, without logs and checkpoints.
+
+    Args:
+        stage: its losses and critics.
+        batches: LR, HR and stored teacher outputs by number of the step.
+        compile: whether to use torch.compile.
+    """
     torch.manual_seed(0)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    state = build_state(fabric, stage, [create_generator(MODEL)], {}, [], 0, compile=compile)
-    step = 0
+    state = build_state(make_fabric(), stage, [create_generator(MODEL)], {}, [], 0, compile=compile)
+    numbers = itertools.count()
 
     def take() -> None:
-        nonlocal step
+        step = next(numbers)
         torch.manual_seed(hash_int(f"0/stage/{step}/0"))
         state.set_rates(step)
-        train_step(state, [(lr, hr, ())], term_weights(stage, step))
-        step += 1
+        lr, hr, *targets = batches(step)
+        train_step(state, [(lr, hr, tuple(targets))], term_weights(stage, step))
 
     return take
 
 
-def bare(stage: Stage, lr: torch.Tensor, hr: torch.Tensor) -> Callable[[], None]:
-    """The same step as one would write it by hand: channels last, fused Adam, averaged weights."""
+def make_bare_step(stage: Stage, lr: Tensor, hr: Tensor) -> Callable[[], None]:
+    """The same step written by hand: channels last, fused Adam, averaged weights."""
     torch.manual_seed(0)
     generator = create_generator(MODEL).to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(generator).requires_grad_(False)
@@ -122,72 +135,47 @@ def bare(stage: Stage, lr: torch.Tensor, hr: torch.Tensor) -> Callable[[], None]
     return take_gan
 
 
-def loading(crops: Crops, fabric: Fabric) -> Callable[[], None]:
-    """The data of one step: cut, and made into tensors."""
-    step = 0
+def make_loader(crops: Crops) -> Callable[[int], list[Tensor]]:
+    """The data of a step by its number, cropped and converted to tensors."""
+    fabric = make_fabric()
 
-    def take() -> None:
-        nonlocal step
+    def load(step: int) -> list[Tensor]:
         batch = crops(step)
-        to_tensor(fabric, batch.lr), to_tensor(fabric, batch.hr)
-        step += 1
+        return [to_tensor(fabric, images) for images in (batch.lr, batch.hr, *batch.targets)]
 
-    return take
-
-
-def with_data(stage: Stage, crops: Crops) -> Callable[[], None]:
-    """Our step with its data, stored teachers' outputs included where the stage looks at a teacher."""
-    torch.manual_seed(0)
-    fabric = Fabric(accelerator="cpu", devices=1)
-    state = build_state(fabric, stage, [create_generator(MODEL)], {}, [], 0)
-    step = 0
-
-    def take() -> None:
-        nonlocal step
-        batch = crops(step)
-        lr, hr, *targets = (to_tensor(fabric, images) for images in (batch.lr, batch.hr, *batch.targets))
-        train_step(state, [(lr, hr, tuple(targets))], term_weights(stage, step))
-        step += 1
-
-    return take
+    return load
 
 
 def stored_to_none(pairs: list[Pair], batch: int, turns: int) -> dict[str, Any]:
-    """A step that distils from stored outputs of a teacher, over one without distillation."""
+    """A step that distils from stored teacher outputs over one without distillation, with their data."""
     plain = replace(STAGES["PSNR stage"], batch=batch)
-    taught = replace(plain, losses={**plain.losses, "output": Loss()})
-    # Any pixels will do for a teacher's: HR's own.
+    distilled = replace(plain, losses={**plain.losses, "output": Loss()})
+    # HR stands in for the teacher outputs: the pixels do not matter for speed.
     pairs = [replace(pair, targets=(pair.hr,)) for pair in pairs]
     steps = {
-        name: with_data(stage, Crops(pairs, stage.crop, batch, 4, [0, 0], targets=name == "stored"))
-        for name, stage in (("none", plain), ("stored", taught))
+        name: make_step(
+            stage, make_loader(Crops(pairs, stage.crop, batch, 4, [0, 0], targets=name == "stored"))
+        )
+        for name, stage in (("none", plain), ("stored", distilled))
     }
-    seconds = take_turns(steps, turns, 10)
+    seconds = time_steps(steps, turns, 10)
     return ratio(seconds["stored"], seconds["none"])
 
 
-def take_turns(steps: dict[str, Callable[[], None]], turns: int, block: int) -> dict[str, list[float]]:
-    """Seconds per step of each, turn by turn."""
-    found: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(-1, turns):
-        order = list(steps) if turn % 2 else list(steps)[::-1]
-        for name in order:
-            began = time.perf_counter()
-            for _ in range(block):
-                steps[name]()
-            if turn >= 0:  # the first turn warms up
-                found[name].append((time.perf_counter() - began) / block)
-    return found
+def time_steps(steps: Mapping[str, Step], turns: int, block: int) -> dict[str, list[float]]:
+    """Seconds per step of each, turn by turn; a turn takes `block` steps."""
+    return take_turns([timed(name, step, block) for name, step in steps.items()], turns)
 
 
 def ratio(a: list[float], b: list[float]) -> dict[str, Any]:
+    """Median and quartiles of the ratios within a turn."""
     ratios = [x / y for x, y in zip(a, b, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return {"median": round(middle, 4), "quartiles": [round(low, 4), round(high, 4)], "turns": len(ratios)}
 
 
 def where_time_goes(step: Callable[[], None], count: int) -> dict[str, float]:
-    """Share of CPU time by group of operators."""
+    """Shares of CPU time by group of operators."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(count):
             step()
@@ -209,49 +197,34 @@ def random_pairs() -> list[Pair]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", help="a data set packed by srkd prepare")
-    parser.add_argument("--turns", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--json", help="file for the figures")
-    arguments = parser.parse_args()
-    pairs = open_data(arguments.data, 4, smallest=96).train if arguments.data else random_pairs()
-    fabric = Fabric(accelerator="cpu", devices=1)
-    result: dict[str, Any] = {
-        "model": MODEL,
-        "batch": arguments.batch,
-        "machine": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "stages": {},
+def measure_stage(name: str, stage: Stage, pairs: list[Pair], turns: int) -> dict[str, Any]:
+    """The figures of one stage; prints where its time goes."""
+    crops = Crops(pairs, stage.crop, stage.batch, 4, [0, 0])
+    load, numbers = make_loader(crops), itertools.count()
+    lr, hr = load(0)
+    ours = make_step(stage, lambda step: (lr, hr))
+    block = 2 if stage.critics else 10
+    steps = {"ours": ours, "bare": make_bare_step(stage, lr, hr), "data": lambda: load(next(numbers))}
+    seconds = time_steps(steps, turns, block)
+    found = {
+        "bare_seconds": round(statistics.median(seconds["bare"]), 4),
+        "ours_to_bare": ratio(seconds["ours"], seconds["bare"]),
+        "data_to_bare": ratio(seconds["data"], seconds["bare"]),
+        "profile": where_time_goes(ours, block),
     }
-    for name, stage in STAGES.items():
-        stage = replace(stage, batch=arguments.batch)
-        crops = Crops(pairs, stage.crop, stage.batch, 4, [0, 0])
-        batch = crops(0)
-        lr, hr = to_tensor(fabric, batch.lr), to_tensor(fabric, batch.hr)
-        block = 2 if stage.critics else 10
-        steps = {"ours": ours(stage, lr, hr), "bare": bare(stage, lr, hr), "data": loading(crops, fabric)}
-        seconds = take_turns(steps, arguments.turns, block)
-        middle = statistics.median(seconds["bare"])
-        found = {
-            "bare_seconds": round(middle, 4),
-            "ours_to_bare": ratio(seconds["ours"], seconds["bare"]),
-            "data_to_bare": ratio(seconds["data"], seconds["bare"]),
-            "profile": where_time_goes(steps["ours"], block),
-        }
-        tries: dict[str, Callable[[], None]] = {"eager": steps["ours"], "compile": ours(stage, lr, hr, True)}
-        try:
-            seconds = take_turns(tries, max(arguments.turns // 3, 2), block)
-            found["compile_to_eager"] = ratio(seconds["compile"], seconds["eager"])
-        except Exception as error:  # no compiler, or a network that it cannot take
-            found["compile_to_eager"] = str(error).splitlines()[0]
-        result["stages"][name] = found
-        print(f"\n{name}: where the time goes")
-        for group, share in sorted(found["profile"].items(), key=lambda item: -item[1]):
-            print(f"  {group:<28}{share:6.1%}")
-    result["stored_teacher_to_none"] = stored_to_none(pairs, arguments.batch, arguments.turns)
+    compiled = make_step(stage, lambda step: (lr, hr), compile=True)
+    try:
+        seconds = time_steps({"eager": ours, "compile": compiled}, max(turns // 3, 2), block)
+        found["compile_to_eager"] = ratio(seconds["compile"], seconds["eager"])
+    except Exception as error:  # no compiler, or a network that torch.compile does not support
+        found["compile_to_eager"] = str(error).splitlines()[0]
+    print(f"\n{name}: where the time goes")
+    for group, share in sorted(found["profile"].items(), key=lambda item: -item[1]):
+        print(f"  {group:<28}{share:6.1%}")
+    return found
+
+
+def show(result: Mapping[str, Any]) -> None:
     print("\nratios, median over turns (quartiles)")
     for name, found in result["stages"].items():
         for key in ("ours_to_bare", "data_to_bare", "compile_to_eager"):
@@ -260,8 +233,37 @@ def main() -> None:
             print(f"  {name}, {key.replace('_', ' ')}: {text}")
     stored = result["stored_teacher_to_none"]
     print(f"  distilling from stored outputs, to none: {stored['median']:.3f} {stored['quartiles']}")
+
+
+def work(arguments: Namespace) -> None:
+    check_at_least(1, batch=arguments.batch)
+    check_at_least(2, turns=arguments.turns)
+    check_output("--json", arguments.json)
+    pairs = open_data(arguments.data, 4, smallest=96).train if arguments.data else random_pairs()
+    result: dict[str, Any] = {
+        "model": MODEL,
+        "batch": arguments.batch,
+        "machine": machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "stages": {
+            name: measure_stage(name, replace(stage, batch=arguments.batch), pairs, arguments.turns)
+            for name, stage in STAGES.items()
+        },
+        "stored_teacher_to_none": stored_to_none(pairs, arguments.batch, arguments.turns),
+    }
+    show(result)
     if arguments.json:
-        write_text(Path(arguments.json), json.dumps(result, indent=1) + "\n")
+        write_json(arguments.json, result)
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--data", help="a data set packed by srkd prepare; random images by default")
+    parser.add_argument("--turns", type=int, default=10, help="measured turns, after one to warm up")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    run_script(parser, work)
 
 
 if __name__ == "__main__":

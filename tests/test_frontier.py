@@ -1,6 +1,7 @@
 """The frontier of quality and speed: the layouts it times, what it makes of the figures, and its misuse."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ OURS = "srgan_student_lite_psnr"
 
 
 frontier = load_script("benchmarks/frontier.py")
+layouts = import_module("benchmarks.frontier_layouts")
 
 
 def point(share: float, low: float, high: float) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def test_one_architecture_is_timed_once(monkeypatch):
     open_network = frontier.open_network
     monkeypatch.setattr(frontier, "open_network", lambda *given: opened.append(given) or open_network(*given))
     first, second = (frontier.srkd.create_generator("srgan_tiny") for _ in range(2))
-    found = frontier.time_networks({"a": first, "b": second, "c": frontier.EdgeSRGAN(4, 1)}, 1, 2)
+    found = frontier.time_networks({"a": first, "b": second, "c": layouts.EdgeSRGAN(4, 1)}, 1, 2)
     assert len(opened) == 2 and found["a"] == found["b"] != found["c"]
     assert set(found) == {"bicubic", "a", "b", "c"}
     for rate in found.values():
@@ -100,7 +102,7 @@ def test_figures_and_plot(monkeypatch, tmp_path, data, capsys):
     [
         (["--data", "{tmp}/none"], "there is no folder"),
         (["--data", "{tmp}", "--turns", "0"], "at least 1"),
-        (["--data", "{tmp}", "--picture", "plot.pdf"], "is no name of a .png file"),
+        (["--data", "{tmp}", "--picture", "plot.pdf"], "does not end in .png"),
         (["--data", "{tmp}"], ""),
     ],
 )

@@ -1,6 +1,7 @@
 """The table of the strategies: its plan, its figures, and what it says of them."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,10 @@ METHODS = {"control": None, "g2g_al": "control", "control_mutual": None, "mutual
 
 
 table = load_script("benchmarks/strategies/table.py")
+claims, costs, crops, markdown, rows, score = (
+    import_module(f"benchmarks.strategies.{name}")
+    for name in ("claims", "costs", "crops", "markdown", "rows", "score")
+)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +65,7 @@ def kept(tmp_path_factory) -> Path:
 @pytest.fixture
 def run(runs, sets, kept, tmp_path, monkeypatch):
     """Makes the table, without latency; gives table.json."""
-    monkeypatch.setattr(table, "SHIPPED", ("no_such_weights",))
+    monkeypatch.setattr(rows, "SHIPPED", ("no_such_weights",))
 
     def call(*words, runs=runs):
         out = tmp_path / "out" / "table.json"
@@ -96,14 +101,14 @@ def test_plan_has_the_controls_of_the_methods_and_equal_steps():
 
 def test_rows_are_what_evaluate_finds(run, runs, sets):
     result = run()
-    titles = [table.title(row) for row in result["rows"]]
+    titles = [markdown.title(row) for row in result["rows"]]
     both = [f"{name}, {stage}" for name in ("control", "g2g_al") for stage in ("transfer", "finetune")]
     assert titles == ["bicubic", *both, "control_mutual, finetune", "mutual, finetune"]
     assert result["left_out"].keys() == {"DAT-light", "no_such_weights"} and result["sets"]["Two"] == 2
     row = result["rows"][titles.index("g2g_al, finetune")]
     network = srkd.create_generator("srgan_tiny")
     assert row["parameters"] == sum(parameter.numel() for parameter in network.parameters())
-    for variant in table.LPIPS:
+    for variant in score.LPIPS:
         found = [
             srkd.evaluate(
                 str(runs / f"g2g_al-{seed}" / "finetune.safetensors"), str(sets / "Two"), lpips=variant
@@ -123,15 +128,15 @@ def test_rows_are_what_evaluate_finds(run, runs, sets):
 
 
 def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch):
-    score, calls, own = table.Judge.score, [], ("--cache", tmp_path / "cache", "--sets", "One")
+    scored, calls, own = score.Scorer.score, [], ("--cache", tmp_path / "cache", "--sets", "One")
 
     def interrupted(self, *arguments):
         calls.append(arguments)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return score(self, *arguments)
+        return scored(self, *arguments)
 
-    monkeypatch.setattr(table.Judge, "score", interrupted)
+    monkeypatch.setattr(score.Scorer, "score", interrupted)
     with pytest.raises(SystemExit) as ended:
         run(*own)
     assert ended.value.code == 130
@@ -155,13 +160,13 @@ def test_packed_weights_are_half_as_large_and_score_the_same(run, runs, tmp_path
 
 def test_crops_are_drawn_of_the_images_that_are_there(run, sets, tmp_path, monkeypatch, capsys):
     name = list_images(sets / "One" / "HR")[0].name
-    crops = (
-        table.Crop("One", name, 0, 0),
-        table.Crop("One", "none.png", 0, 0),
-        table.Crop("Three", "", 0, 0),
+    windows = (
+        crops.Crop("One", name, 0, 0),
+        crops.Crop("One", "none.png", 0, 0),
+        crops.Crop("Three", "", 0, 0),
     )
-    monkeypatch.setattr(table, "CROPS", crops)
-    monkeypatch.setattr(table, "SIDE", 40)
+    monkeypatch.setattr(crops, "CROPS", windows)
+    monkeypatch.setattr(crops, "SIDE", 40)
     run("--sets", "One")
     assert "One/none.png is not in" in capsys.readouterr().out
     with Image.open(tmp_path / "out" / "crops.png") as picture:
@@ -174,9 +179,9 @@ def _row(name, control, *seeds, sets=("Set5", "Set14")):
     return {"row": name, "stage": "finetune", "control": control, "scores": dict.fromkeys(sets, scores)}
 
 
-def _claims(*rows):
-    table.add_differences(rows)
-    return [f"{claim['verdict']} | {' | '.join(claim['cases'])}" for claim in table.judge_claims(rows)]
+def _claims(*given):
+    claims.add_differences(given)
+    return [f"{claim['verdict']} | {' | '.join(claim['cases'])}" for claim in claims.check_claims(given)]
 
 
 def test_claims_follow_the_figures():
@@ -226,7 +231,7 @@ def test_misuse_is_one_line(runs, sets, tmp_path, capsys):
     }
     for change, expected in (
         ({"--data": tmp_path / "none"}, "there is no folder"),
-        ({"--data": bare}, "no folder with HR inside"),
+        ({"--data": bare}, "no subfolder with HR inside"),
         ({"--sets": "One,Set6"}, "unknown set 'Set6'; choose from: One, Two"),
         ({"--runs": tmp_path / "none"}, "there is no folder"),
         ({"--runs": bare}, "holds no compare.json"),
@@ -244,9 +249,9 @@ def test_misuse_is_one_line(runs, sets, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_latency_is_a_ratio_to_the_teacher(runs):
-    rows = [table.Row("bicubic", ("bicubic",)), *table.read_runs(runs)]
-    costs, latency = table.find_costs(rows, threads=1, turns=2)
-    assert latency["base"] == table.BASE and latency["base_seconds"] > 0
+    given = [rows.Row("bicubic", ("bicubic",)), *rows.read_runs(runs)]
+    found, latency = costs.find_costs(given, threads=1, turns=2)
+    assert latency["base"] == costs.RANDOM_TEACHER and latency["base_seconds"] > 0
     # All students are one architecture.
-    assert costs[1] == costs[-1] and costs[1]["macs"] > 0
-    assert 0 < costs[0]["latency"]["median"] < costs[1]["latency"]["median"] < 1
+    assert found[1] == found[-1] and found[1]["macs"] > 0
+    assert 0 < found[0]["latency"]["median"] < found[1]["latency"]["median"] < 1

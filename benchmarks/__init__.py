@@ -1,0 +1,1 @@
+"""Benchmark scripts, one per table or figure of README.md, and the modules that they share."""
