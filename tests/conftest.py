@@ -392,8 +392,12 @@ for stage in ("pretrain", "transfer", "finetune", "finetune_0"):
         }
         found = srkd.compare(str(recipe), methods=",".join(methods) or None, **options)
         controls = {row["method"]: row["control"] for row in found["rows"]}
-        files = {label: Path(options["out"]) / f"{label}-0" / "given.yaml" for label in controls}
-        return controls, {label: Recipe(**yaml.safe_load(file.read_text())) for label, file in files.items()}
+        recipes = {}
+        for label in controls:
+            for folder in Path(options["out"]).glob(f"{label}-[0-9]"):
+                recipes[label] = Recipe(**yaml.safe_load((folder / "given.yaml").read_text()))
+                (folder / "recipe.yaml").write_text(recipes[label].to_yaml())
+        return controls, recipes
 
     return run
 

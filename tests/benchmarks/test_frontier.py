@@ -101,7 +101,7 @@ def test_figures_and_plot(monkeypatch, tmp_path, data, capsys):
         (["--data", "{tmp}/none"], "there is no folder"),
         (["--data", "{tmp}", "--turns", "0"], "at least 1"),
         (["--data", "{tmp}", "--picture", "plot.pdf"], "is no name of a .png file"),
-        (["--data", "{tmp}"], "TODO"),
+        (["--data", "{tmp}"], "holds no images"),
     ],
 )
 def test_misuse_is_one_line(tmp_path, capsys, words, said):

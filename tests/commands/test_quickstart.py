@@ -34,7 +34,7 @@ def test_quickstart_in_miniature(tmp_path, monkeypatch):
     resolve = Recipe.resolve
 
     def resolve_short(recipe):
-        return {name: replace(stage, steps=6, crop=32) for name, stage in resolve(recipe).items()}
+        return {name: replace(stage, steps=2, crop=32, batch=2) for name, stage in resolve(recipe).items()}
 
     monkeypatch.setattr(Recipe, "resolve", resolve_short)
     monkeypatch.setattr(tour, "list_shipped", dict)

@@ -1,9 +1,7 @@
 """`srkd runs`."""
 
-import signal
-
 import pytest
-from conftest import pretrain, stop_at
+from conftest import interrupt, pretrain, stop_at
 
 import srkd
 from srkd.cli import main
@@ -11,7 +9,7 @@ from srkd.cli import main
 
 def test_runs_lists_what_there_is(photos, tmp_path, monkeypatch, capsys):
     pretrain(photos, tmp_path / "a")
-    stop_at(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
+    stop_at(monkeypatch, 5, interrupt)
     with pytest.raises(KeyboardInterrupt):
         pretrain(photos, tmp_path / "deep" / "b")
     capsys.readouterr()

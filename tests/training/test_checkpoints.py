@@ -64,17 +64,9 @@ def test_a_damaged_checkpoint_is_named(photos, teacher, tmp_path):
 @pytest.mark.parametrize("save_every", [2, 500])
 def test_a_full_disk_ends_training_in_one_line(photos, teacher, tmp_path, save_every, on_full_disk):
     """No file may grow beyond 20 kB: first the checkpoint does not fit, then the weights."""
-    words = [
-        "finetune",
-        str(photos),
-        "--start",
-        str(teacher / "pretrain.safetensors"),
-        "--steps",
-        "4",
-        "--crop",
-    ]
-    words += ["32", "--batch", "2", "--out", str(tmp_path / "run"), "--save_every", str(save_every)]
-    code, error = on_full_disk(words, 20_000)
-    assert code == 1 and error.count("\n") == 1 and "cannot write" in error and "File too large" in error
+    words = ["finetune", photos, "--start", teacher / "pretrain.safetensors", "--out", tmp_path / "run"]
+    words += ["--steps", 4, "--crop", 32, "--batch", 2, "--save_every", save_every]
+    error = on_full_disk(20_000, *words)
+    assert "cannot write" in error and "File too large" in error
     left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert left == {"log.jsonl", "recipe.yaml", "run.json", ".lock"}

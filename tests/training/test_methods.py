@@ -14,14 +14,16 @@ METHODS = [name for name, kind in LOSSES.items() if kind.distills]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_a_recipe_that_runs(photos, teacher, tmp_path, method):
-    """Trained alone for 50 steps its loss falls; its own parts are gone from the weights."""
+    """Trained alone its loss falls; its own parts are gone from the weights."""
     recipe = load_recipe(method)
+    # Fewer where each passes through a large trunk.
+    steps = 15 if method == "contrastive" else 50
     stage = "extend" if method == "forgetting" else "pretrain"
     weight = recipe["stages"][stage]["losses"][method]
     arguments = {
         **recipe,
-        **{"data": str(photos), "out": str(tmp_path / "run"), "crop": 32, "batch": 4, "steps": 50},
-        "validate_every": 50,
+        **{"data": str(photos), "out": str(tmp_path / "run"), "crop": 32, "batch": 4, "steps": steps},
+        "validate_every": steps,
         "stages": {stage: {"rate": 2e-3, "losses": {method: weight, "l1": None}}},
     }
     if method != "forgetting":

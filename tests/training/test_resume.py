@@ -6,13 +6,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 from conftest import (
     GAN,
     SHORT,
+    interrupt,
     kill,
     pretrain,
     read_log,
@@ -25,8 +25,6 @@ from conftest import (
 
 import srkd
 from srkd import SrkdError, UsageError, load_generator
-from srkd.training import fit
-from srkd.training.step import train_step
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
@@ -35,18 +33,9 @@ def test_a_stopped_run_goes_on_to_the_same_weights(photos, teacher, tmp_path, mo
     overrides = {"steps": 8, "optimizer": optimizer}
     options = {"stages": {k: v | overrides for k, v in small_critics("gan2g_al").items()}, "save_every": 3}
     whole = run_strategy(photos, teacher, tmp_path / "whole", "gan2g_al", **options)
-
-    calls = iter(range(1000))
-
-    def interrupting(*args):
-        if next(calls) == 12:
-            signal.raise_signal(signal.SIGINT)
-        return train_step(*args)
-
-    monkeypatch.setattr(fit, "train_step", interrupting)
+    stop_at(monkeypatch, 12, interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_strategy(photos, teacher, tmp_path / "cut", "gan2g_al", **options)
-    monkeypatch.setattr(fit, "train_step", train_step)
     assert list((tmp_path / "cut" / "checkpoints").glob("*.pt"))
     with pytest.raises(UsageError, match="--resume"):
         run_strategy(photos, teacher, tmp_path / "cut", "gan2g_al", **options)
@@ -194,25 +183,7 @@ def test_a_run_killed_twenty_times_ends_as_an_undisturbed_one(photos, tmp_path):
 
 
 def test_sigterm_saves_and_exits(photos, teacher, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "srkd",
-        "train",
-        str(photos),
-        "--strategy",
-        "pretrain",
-        "--model",
-        "srgan_tiny",
-        "--out",
-        str(tmp_path / "run"),
-        "--steps",
-        "100000",
-        "--crop",
-        "32",
-        "--batch",
-        "2",
-    ]
+    command = train_command(photos, tmp_path / "run", "--strategy", "pretrain", "--steps", 100_000)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     log = tmp_path / "run" / "log.jsonl"
     for _ in range(600):

@@ -18,7 +18,7 @@ TRANSFERS = [name for name, strategy in STRATEGIES.items() if strategy.teacher]
 def test_every_strategy_runs_to_its_end(photos, teacher, tmp_path, strategy):
     # Of the GAN-trained file for all: the pretrained one is the student's own start.
     gan = str(teacher / "gan.safetensors")
-    result = run_strategy(photos, teacher, tmp_path / "run", strategy, teacher=gan, steps=20)
+    result = run_strategy(photos, teacher, tmp_path / "run", strategy, teacher=gan, steps=8)
     assert list(result.weights) == ["transfer", "finetune"]
     for weights in result.weights.values():
         model = load_generator(weights)
@@ -44,7 +44,7 @@ def test_mutual_cohorts_of_both_forms(photos, teacher, tmp_path, members, critic
     entry = json.loads((result.folder / "log.jsonl").read_text().splitlines()[0])
     assert any("mutual" in name for name in entry["losses"])
     apart = [value for name, value in entry["losses"].items() if "disagreement" in name]
-    assert len(apart) == members * critics and min(apart) > 0
+    assert len(apart) == members and min(apart) > 0
 
 
 def test_a_control_is_its_strategy_without_the_teacher(photos, teacher, tmp_path):
