@@ -24,14 +24,14 @@ import torch
 from torch import nn
 
 import srkd
-from srkd.backends import open_upscaler
-from srkd.catalog import list_shipped, read_header, shipped_folder
+from srkd.commands.evaluate import open_benchmark, score
 from srkd.errors import SrkdError
-from srkd.evaluation import open_benchmark, score
 from srkd.exports.formats import to_onnx
-from srkd.files import console, progress
 from srkd.models.cost import count_parameters
 from srkd.models.fusing import fuse
+from srkd.terminal import console, progress
+from srkd.upscaling.opening import open_runner
+from srkd.weights.catalogue import list_shipped, read_header, shipped_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import (
@@ -79,7 +79,7 @@ def score_all(names: Sequence[str], data: str, threads: int) -> tuple[dict[str, 
     found = {}
     with progress("scoring", len(names) * count) as advance:
         for name in names:
-            model = open_upscaler(name, "cpu", SCALE, threads=threads)
+            model = open_runner(name, "cpu", SCALE, threads=threads)
 
             def passing():
                 for pair in images:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from srkd.errors import SrkdError
-from srkd.weights import save_module
+from srkd.weights.store import save_module
 
 
 def save_half(module: Any, info: dict[str, Any], path: Path, kind: str = "generator") -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from srkd.errors import SrkdError
-from srkd.images import read_image
+from srkd.images.reading import read_image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import Size, check_output, make_parser, parse_size, run_script, write_json

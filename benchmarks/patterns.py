@@ -18,7 +18,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import srkd
-from srkd.files import console, replacing
+from srkd.files import replacing
+from srkd.terminal import console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import check_at_least, check_output, make_parser, run_script, write_json

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 import srkd
-from srkd.backends import open_upscaler
 from srkd.errors import SrkdError, UsageError
+from srkd.upscaling.opening import open_runner
 
 SCALE = 4
 # The SRGAN paper's generator, for its speed alone.
@@ -56,7 +56,7 @@ def open_session(model: Path | bytes, threads: int) -> Any:
 
 def open_onnx(path: Path, threads: int) -> Enlarge:
     """An ONNX file as srkd runs it."""
-    run = open_upscaler(path, backend="onnxruntime", threads=threads).run
+    run = open_runner(path, backend="onnxruntime", threads=threads).run
     assert run is not None  # only bicubic has none
     return run
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import srkd
-from srkd.catalog import shipped_folder
 from srkd.errors import SrkdError, UsageError
-from srkd.exports import write_onnx
-from srkd.files import console, write_text
+from srkd.exports.writing import write_onnx
+from srkd.files import write_text
 from srkd.models.fusing import merge
-from srkd.weights import load_discriminator
+from srkd.terminal import console
+from srkd.weights.catalogue import shipped_folder
+from srkd.weights.store import load_discriminator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import check_file, check_folder, make_parser, run_script, write_json

@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from srkd import create_discriminator, create_generator
+from srkd.config import Loss, Stage
 from srkd.data import Crops, Pair, open_data
-from srkd.perceptual import load_trunk
-from srkd.strategies import STRATEGIES, Loss, Stage
+from srkd.metrics.trunks import load_trunk
+from srkd.strategies import STRATEGIES
 from srkd.training.fit import to_tensor
 from srkd.training.state import build_state, hash_int, term_weights
 from srkd.training.step import train_step

@@ -23,13 +23,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 import srkd
-from srkd import metrics, resample
-from srkd.backends import open_upscaler
+from srkd import metrics
 from srkd.errors import SrkdError, UsageError
 from srkd.files import replacing
-from srkd.images import FORMATS, list_images, read_image, read_photo, write_image, write_photo
-from srkd.tiling import Upscaler
-from srkd.upscaling import enlarge
+from srkd.images import resample
+from srkd.images.formats import FORMATS
+from srkd.images.reading import list_images, read_image, read_photo
+from srkd.images.writing import write_image, write_photo
+from srkd.runtimes.runner import Runner
+from srkd.upscaling.enlarge import enlarge
+from srkd.upscaling.opening import open_runner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import (
@@ -76,7 +79,7 @@ class Contender(NamedTuple):
     trained: bool = True
 
 
-def time_parts(photo: Path, model: Upscaler, out: Path) -> tuple[dict[str, float], int]:
+def time_parts(photo: Path, model: Runner, out: Path) -> tuple[dict[str, float], int]:
     """One image through the parts of `srkd upscale`: seconds of each, and the number of tiles."""
     tiles = 0
 
@@ -102,7 +105,7 @@ def time_command(
     """The parts of the command over ONNX Runtime alone, on the same file, threads and pixels: the forward
     pass of the whole image, with the input prepared."""
     session = open_session(onnx, threads)
-    model = open_upscaler(onnx, backend="onnxruntime", threads=threads)
+    model = open_runner(onnx, backend="onnxruntime", threads=threads)
     photos = [folder / f"{number}.jpg" for number in range(len(paths))]
     for path, photo in zip(paths, photos, strict=True):
         write_image(photo, np.asarray(ImageOps.fit(Image.fromarray(read_image(path)), size)))
@@ -234,7 +237,7 @@ def measure(arguments: Namespace, paths: Sequence[Path], folder: Path) -> dict[s
     name, threads, turns = arguments.weights, arguments.threads, arguments.turns
     lr, hr = cut_pair(paths[0], arguments.crop, arguments.at)
     onnx = srkd.export(name, format="onnx", out=str(folder / "ours.onnx"))
-    if open_upscaler(onnx, backend="onnxruntime", threads=threads).scale != SCALE:
+    if open_runner(onnx, backend="onnxruntime", threads=threads).scale != SCALE:
         raise UsageError(f"{name} is not x{SCALE}; the benchmark needs x{SCALE}")
     contenders, left_out = find_contenders(onnx, arguments, folder)
     for title, reason in left_out.items():

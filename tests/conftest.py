@@ -1,9 +1,14 @@
-"""Small photographs, a shared tiny teacher, and where the benchmark data lies when it is there."""
+"""What test files share: small photographs, small networks, short runs, and commands that must fail."""
 
 import importlib.util
+import itertools
+import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +16,79 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Several processes with several threads each would stand in one another's way.
     os.environ["OMP_NUM_THREADS"] = "1"
 
+import imagecodecs
 import numpy as np
+import onnxruntime
 import pytest
+import tifffile
 import torch
+import yaml
+from lightning_fabric import Fabric
+from PIL import ImageCms
+from safetensors.torch import load_file
 
 import srkd
+from srkd import create_discriminator, create_generator, save_generator
 from srkd.cli import main
+from srkd.config import Critic
 from srkd.data import embedded_photos
-from srkd.images import read_image, write_image
+from srkd.images.reading import read_image
+from srkd.images.writing import write_image
+from srkd.recipe import Recipe
+from srkd.strategies import STRATEGIES
+from srkd.training import fit
+from srkd.training.logs import LOG
+from srkd.training.state import build_state
+from srkd.training.step import train_step
+from srkd.training.teachers import Teacher
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("SRKD_DATA", ROOT.parent / "shared" / "data"))
 
+# Arguments that make any run short, and the critics of any run small.
+SHORT = {"steps": 6, "crop": 32, "batch": 2, "validate_every": 20}
+TINY = {"model": "srgan_tiny", "crop": 32, "batch": 2}
+CRITIC = {"options": {"channels": 4}}
+GAN = {"gan": {"critics": {"hr": CRITIC}}}
 
-def load_script(path: str) -> Any:
-    """A script of the project as a module, by its path from the top, such as `benchmarks/ship.py`."""
-    file = ROOT / path
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+# Small forms of every architecture and option; the named sizes differ from them in numbers only.
+ARCHITECTURES = [
+    *(
+        ("srgan", {"channels": 8, "blocks": 2, "tail": tail, "norm": norm, "skip": skip})
+        for tail in ("paper", "lr")
+        for norm in ("none", "bn")
+        for skip in ("none", "nearest", "bilinear")
+    ),
+    ("branched", {"channels": 8, "blocks": 1, "branches": 2, "branch_blocks": 1}),
+    ("span", {"channels": 8}),
+    ("compact", {"channels": 8, "convs": 3}),
+]
+
+# Of those, one for each way in which an export may go wrong.
+NETWORKS = {
+    "paper": ("srgan", {"channels": 8, "blocks": 1, "norm": "bn"}),
+    "lr": ("srgan", {"channels": 8, "blocks": 1, "tail": "lr", "skip": "bilinear"}),
+    "nearest": ("srgan", {"channels": 8, "blocks": 1, "tail": "lr", "skip": "nearest"}),
+    "compact": ("compact", {"channels": 8, "convs": 2}),
+    "span": ("span", {"channels": 8}),
+    "branched": ("branched", {"channels": 8, "blocks": 1, "branches": 2, "branch_blocks": 1}),
+}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c():
+    """Tests that a shell starts in the background inherit that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Images.
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +113,95 @@ def photos(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def packed(photos, tmp_path) -> Path:
+    """The photographs as a packed set."""
+    srkd.prepare(str(photos), str(tmp_path / "packed"))
+    return tmp_path / "packed"
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A photograph, 60 x 80."""
+    return read_image(embedded_photos(["astronaut.png"])[0])[:60, 150:230].copy()
+
+
+def bicubic(source, target, **options) -> Path:
+    return srkd.upscale(str(source), str(target), weights="bicubic", **options)[0]
+
+
+def deep_png(path: Path, values: np.ndarray) -> Path:
+    """Writes a PNG of as many bits as the values have."""
+    path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(values)))
+    return path
+
+
+def deep_values(path: Path) -> np.ndarray:
+    return imagecodecs.png_decode(path.read_bytes()) if path.suffix == ".png" else tifffile.imread(path)
+
+
+# Networks.
+
+
+def build_network(name: str, options: dict[str, Any], scale: int = 4) -> torch.nn.Module:
+    """A network for inference whose batch norms have statistics."""
+    torch.manual_seed(0)
+    model = create_generator(name, scale, **options)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory) -> dict[str, Path]:
+    """Weights of every architecture, by its name in `NETWORKS`."""
+    folder = tmp_path_factory.mktemp("networks")
+    return {
+        name: save_generator(build_network(*form), folder / f"{name}.safetensors", stage="test")
+        for name, form in NETWORKS.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """Random weights of the smallest generator."""
+    torch.manual_seed(0)
+    return save_generator(
+        create_generator("srgan_tiny"), tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    )
+
+
+@pytest.fixture(scope="session")
+def onnx_file(weights) -> Path:
+    """The same as an ONNX file."""
+    return srkd.export(str(weights), out=str(weights.with_suffix(".onnx")))
+
+
+def in_onnxruntime(path: Path, batch: np.ndarray) -> tuple[np.ndarray, str]:
+    """What an ONNX file gives by itself, and what it says of itself."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["sr"], {"lr": batch})[0], session.get_modelmeta().custom_metadata_map["srkd"]
+
+
+def write_compact(folder: Path) -> Path:
+    """A Compact file as other programs write it."""
+    torch.manual_seed(0)
+    model = create_generator("compact", channels=8, convs=2)
+    torch.save({"params": model.state_dict()}, folder / "compact.pth")
+    return folder / "compact.pth"
+
+
+def same(a: Path, b: Path) -> bool:
+    """Whether two weights files hold the same."""
+    x, y = load_file(a), load_file(b)
+    return x.keys() == y.keys() and all(torch.equal(x[key], y[key]) for key in x)
+
+
+# Runs.
+
+
 @pytest.fixture(scope="session")
 def teacher(tmp_path_factory, photos) -> Path:
     """A run folder with `pretrain.safetensors`, `gan.safetensors` and its discriminator."""
@@ -70,33 +216,199 @@ def teacher(tmp_path_factory, photos) -> Path:
     return out
 
 
-# Arguments that make any run short.
-SHORT = {"steps": 6, "crop": 32, "batch": 2, "validate_every": 20}
+def pretrain(photos: Path, out: Path, **options) -> Any:
+    """Twelve steps, validated after every fourth, saved after every third."""
+    options = {**TINY, "strategy": "pretrain", "steps": 12, "validate_every": 4, "save_every": 3, **options}
+    return srkd.train(str(photos), out=str(out), **options)
 
 
-def on_full_disk(words: list[str], limit: int) -> tuple[int, str]:
-    """Runs a command in a process whose files cannot grow beyond `limit` bytes; its exit code and stderr."""
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
-    code += "import sys; from srkd.cli import main; sys.exit(main(sys.argv[1:]))"
-    # No compiled modules are written: the limit would cut them.
-    command = [sys.executable, "-B", "-c", code, *words]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.returncode, done.stderr
+def small_critics(strategy: str) -> dict[str, Any]:
+    """Overrides that make every critic of a strategy small."""
+    stages = STRATEGIES[strategy].stages
+    return {
+        k: {"critics": dict.fromkeys(stage.critics, CRITIC)} for k, stage in stages.items() if stage.critics
+    }
 
 
-def fails(capsys, code, *words):
-    """Runs a command that must fail; returns its single line of complaint."""
-    assert main([str(word) for word in words]) == code
-    error = capsys.readouterr().err.strip()
-    assert len(error.splitlines()) == 1 and "Traceback" not in error, error
-    return error
+def run_strategy(photos: Path, teachers: Path, out: Path, strategy: str, **options) -> Any:
+    """A short run from the pretrained weights, with the teacher that the strategy asks for."""
+    arguments = {
+        "model": "srgan_tiny",
+        "start": str(teachers / "pretrain.safetensors"),
+        "stages": small_critics(strategy),
+    }
+    kind = STRATEGIES[strategy].teacher
+    if kind:
+        arguments["teacher"] = str(
+            teachers / ("gan.safetensors" if kind == "gan" else "pretrain.safetensors")
+        )
+    arguments |= {**SHORT, **options}
+    if strategy == "mutual":
+        return srkd.mutual(str(photos), out=str(out), **arguments)
+    return srkd.distill(str(photos), strategy=strategy, out=str(out), **arguments)
 
 
-def python(text, *words):
-    command = [sys.executable, "-c", text, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """A run's log, without what differs from run to run."""
+    entries = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [{k: v for k, v in entry.items() if k != "steps_per_second"} for entry in entries]
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    torch.manual_seed(0)
+def stop_at(monkeypatch, step: int, action: Callable[[], Any]) -> None:
+    """Does something in place of the step of that number, once."""
+    calls = iter(range(10_000))
+
+    def step_or_act(*args):
+        if next(calls) == step:
+            action()
+        return train_step(*args)
+
+    monkeypatch.setattr(fit, "train_step", step_or_act)
+
+
+def kill() -> None:
+    raise MemoryError("as if killed")
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+# Single steps.
+
+
+def critic(**options) -> Critic:
+    return Critic(**{**CRITIC, **options})
+
+
+def plain_critics(stage):
+    """Critics without batch statistics, which parts of a batch do not share."""
+    critics = {k: replace(c, options={"channels": 4, "norm": "none"}) for k, c in stage.critics.items()}
+    return replace(stage, critics=critics)
+
+
+def make_state(stage, networks=1, teacher=None, fabric=None, **options):
+    """What a stage is trained with, of small generators."""
+    generators = []
+    for index in range(networks):
+        torch.manual_seed(index)
+        if "ensemble" in stage.losses:
+            generators.append(create_generator("branched", channels=6, blocks=2, branches=2, branch_blocks=1))
+        else:
+            generators.append(create_generator("srgan", channels=6, blocks=2, tail="lr"))
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    return build_state(fabric, stage, generators, {}, [teacher] if teacher else [], 0, **options)
+
+
+def make_teacher(width: int = 4) -> Teacher:
+    torch.manual_seed(99)
+    generator = create_generator("srgan", channels=8, blocks=2, tail="lr")
+    return Teacher(generator, create_discriminator("vgg", channels=width))
+
+
+def make_batch() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(7)
+    return torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32)
+
+
+# Commands and processes.
+
+
+@pytest.fixture
+def fails(capsys):
+    """Runs a command that must fail with this code; gives its single line of complaint."""
+
+    def run(code: int, *words) -> str:
+        assert main([str(word) for word in words]) == code
+        error = capsys.readouterr().err.strip()
+        assert len(error.splitlines()) == 1 and "Traceback" not in error, error
+        return error
+
+    return run
+
+
+@pytest.fixture
+def on_full_disk(capsys, monkeypatch):
+    """Runs a command that must fail where files cannot grow beyond a limit; gives what it complains of."""
+
+    resource = pytest.importorskip("resource")
+    # Compiled modules would be cut by the limit.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def run(limit: int, *words) -> str:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            code = main([str(word) for word in words])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        error = capsys.readouterr().err
+        assert code == 1 and error.count("\n") == 1, error
+        return error
+
+    return run
+
+
+def run_python(text: str, *words: str) -> str:
+    """What a program prints in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", text, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def train_command(data: Path, out: Path, *words) -> list[str]:
+    """A command that trains the smallest generator in a process of its own."""
+    start = [sys.executable, "-m", "srkd", "train", str(data), "--out", str(out), "--model", "srgan_tiny"]
+    return [*start, "--crop", "32", "--batch", "2", "--threads", "1", *map(str, words)]
+
+
+@pytest.fixture
+def compare_untrained(tmp_path, monkeypatch, photos, weights, networks):
+    """`srkd.compare` on the photographs whose runs, in place of training, are given random weights: controls
+    some, methods others.
+
+    Gives the control of every method by its label, and the recipes that would have been trained.
+    """
+    script = tmp_path / "python"
+    script.write_text(f"""#!{sys.executable}
+import json, pathlib, shutil, sys, yaml
+file = pathlib.Path(sys.argv[-1])
+out = pathlib.Path(yaml.safe_load(file.read_text())["out"])
+out.mkdir(parents=True)
+shutil.copy(file, out / "given.yaml")
+weights = {str(weights)!r} if out.name.startswith("control") else {str(networks["lr"])!r}
+for stage in ("pretrain", "transfer", "finetune", "finetune_0"):
+    shutil.copy(weights, out / f"{{stage}}.safetensors")
+(out / "run.json").write_text(json.dumps({{"state": "finished", "seconds": 60, "memory": 2**30}}))
+""")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    counter = itertools.count()
+
+    def run(recipe: Path | str, *methods: str, **options) -> tuple[dict[str, str | None], dict[str, Recipe]]:
+        options = {
+            "data": str(photos),
+            "seeds": 1,
+            "out": str(tmp_path / f"compare{next(counter)}"),
+            **options,
+        }
+        found = srkd.compare(str(recipe), methods=",".join(methods) or None, **options)
+        controls = {row["method"]: row["control"] for row in found["rows"]}
+        recipes = {}
+        for label in controls:
+            for folder in Path(options["out"]).glob(f"{label}-[0-9]"):
+                recipes[label] = Recipe(**yaml.safe_load((folder / "given.yaml").read_text()))
+                (folder / "recipe.yaml").write_text(recipes[label].to_yaml())
+        return controls, recipes
+
+    return run
+
+
+def load_script(path: str) -> Any:
+    """A script of the project as a module, by its path from the top, such as `benchmarks/ship.py`."""
+    file = ROOT / path
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

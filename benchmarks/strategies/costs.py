@@ -21,9 +21,9 @@ from benchmarks.runtimes import (
 )
 from benchmarks.strategies.rows import Row
 from benchmarks.timing import compare_to, take_turns, timed
-from srkd.exports import write_onnx
-from srkd.files import console
+from srkd.exports.writing import write_onnx
 from srkd.models.cost import count_macs, count_parameters
+from srkd.terminal import console
 
 # LR pixels for latency.
 SIZE = (128, 96)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.runtimes import SCALE
 from benchmarks.strategies.rows import GAN_TEACHER, LAST_STAGE, START, STUDENT, Row
 from benchmarks.strategies.score import cache_path, open_model, read_cache
-from srkd.evaluation import open_benchmark
+from srkd.commands.evaluate import open_benchmark
 from srkd.files import replacing
 
 CAPTIONED = "st-lpips-alex"

@@ -7,7 +7,8 @@ import srkd
 from benchmarks.halving import save_half
 from benchmarks.strategies.rows import read_runs
 from srkd.errors import UsageError
-from srkd.files import console, write_text
+from srkd.files import write_text
+from srkd.terminal import console
 
 
 def pack(source: Path, target: Path) -> None:

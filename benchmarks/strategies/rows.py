@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from srkd.catalog import find_weights, list_shipped
 from srkd.errors import SrkdError, UsageError
 from srkd.files import file_hash
+from srkd.weights.catalogue import find_weights, list_shipped
 
 START, STUDENT, GAN_TEACHER = "srgan_student_lite_psnr", "srgan_student_lite_gan", "srgan_teacher_gan"
 SHIPPED = ("srgan_teacher_psnr", GAN_TEACHER, START, STUDENT)

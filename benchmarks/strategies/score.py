@@ -14,13 +14,15 @@ from torch import Tensor, nn
 import srkd
 from benchmarks.runtimes import SCALE
 from benchmarks.strategies.rows import Row
-from srkd.backends import open_upscaler
+from srkd.commands.evaluate import open_benchmark, score_image
 from srkd.data import Pair
 from srkd.errors import SrkdError, UsageError
-from srkd.evaluation import open_benchmark, score_image
-from srkd.files import console, progress, write_text
-from srkd.perceptual import STLPIPS, check_size
-from srkd.tiling import Upscaler
+from srkd.files import write_text
+from srkd.metrics.perceptual import STLPIPS
+from srkd.metrics.trunks import check_size
+from srkd.runtimes.runner import Runner
+from srkd.terminal import console, progress
+from srkd.upscaling.opening import open_runner
 
 PROTOCOL = "y-crop4"
 LPIPS = ("st-lpips-alex", "st-lpips-vgg")
@@ -87,9 +89,9 @@ def read_cache(path: Path) -> Scores:
 
 
 @cache
-def open_model(path: Path | str) -> Upscaler:
+def open_model(path: Path | str) -> Runner:
     """Weights in torch on the CPU in float32, so that scores agree between machines up to rounding."""
-    upscaler = open_upscaler(path, "cpu", SCALE)
+    upscaler = open_runner(path, "cpu", SCALE)
     if upscaler.scale != SCALE:
         raise UsageError(f"{path} is x{upscaler.scale}; the table needs x{SCALE}")
     return upscaler

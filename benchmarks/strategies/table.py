@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srkd.errors import UsageError, choose
-from srkd.files import console, write_text
+from srkd.files import write_text
+from srkd.terminal import console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.common import (

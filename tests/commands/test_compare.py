@@ -1,0 +1,178 @@
+"""`srkd compare`."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import same
+
+import srkd
+from srkd import UsageError
+from srkd.cli import main
+from srkd.commands.compare import paired_interval
+from srkd.config import load_recipe
+from srkd.losses import LOSSES
+
+
+@pytest.fixture
+def base(photos, tmp_path):
+    file = tmp_path / "base.yaml"
+    file.write_text(
+        f"{{data: '{photos}', strategy: pretrain, model: srgan_tiny, crop: 32, batch: 2, steps: 4, "
+        "methods: {strong: {stages: {pretrain: {losses: {self: {weight: 1.0}}}}}}}"
+    )
+    return file
+
+
+def test_paired_intervals_are_students_t():
+    """The textbook's: mean 2, deviation 1, three pairs."""
+    found = paired_interval([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    assert found["mean"] == pytest.approx(2) and found["half_width"] == pytest.approx(
+        4.302653 / 3**0.5, rel=1e-5
+    )
+    assert paired_interval([2.0], [1.5]) == {"mean": 0.5, "half_width": None}
+
+
+def test_a_comparison_pairs_methods_with_their_controls(base, tmp_path, compare_untrained, capfd):
+    out = tmp_path / "out"
+    controls, _ = compare_untrained(base, "strong", "hint", seeds=2, teacher="t", out=str(out))
+    assert controls == {"control": None, "strong": "control", "hint": "control"}
+    # Whole figures, in 80 columns.
+    said = capfd.readouterr().out
+    assert "method" in said and "…" not in said
+    found = json.loads((out / "compare.json").read_text())
+    rows = {row["method"]: row for row in found["rows"]}
+    assert found["seeds"] == 2 and all(row["seconds"] == [60, 60] for row in rows.values())
+    gaps = np.subtract(rows["hint"]["psnr"], rows["control"]["psnr"])
+    assert rows["hint"]["difference"]["psnr"]["mean"] == pytest.approx(gaps.mean()) != 0
+    assert (out / "compare.png").stat().st_size > 5000 and "| hint |" in (out / "compare.md").read_text()
+
+
+def test_a_comparison_goes_on_unless_its_recipe_changed(base, tmp_path, compare_untrained):
+    options = {"seeds": 2, "teacher": "t", "out": str(tmp_path / "out")}
+    compare_untrained(base, "strong", "hint", **options)
+    found = (tmp_path / "out" / "compare.json").read_text()
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
+    (tmp_path / "out" / "hint-1" / "result.json").unlink()
+    (tmp_path / "out" / "compare.json").unlink()
+    compare_untrained(base, "strong", "hint", **options)
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
+    assert (tmp_path / "out" / "compare.json").read_text() == found
+    base.write_text(base.read_text().replace("weight: 1.0", "weight: 2.0"))
+    with pytest.raises(UsageError, match="another recipe"):
+        compare_untrained(base, "strong", "hint", **options)
+
+
+def test_runs_of_a_comparison_are_trained_as_they_would_be_alone(base, photos, teacher, tmp_path, capfd):
+    """One by one and two at a time; what goes wrong is named."""
+    words = ["compare", str(base), "--methods", "hint", "--seeds", "1", "--out", str(tmp_path / "one")]
+    words += ["--teacher", str(teacher / "pretrain.safetensors")]
+    assert main(words) == 0
+    rows = json.loads((tmp_path / "one" / "compare.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["control", "hint"]
+    assert all(min(row["seconds"]) > 0 and min(row["memory"]) > 2**20 for row in rows)
+    options = {"strategy": "pretrain", "model": "srgan_tiny", "crop": 32, "batch": 2, "steps": 4}
+    plain = srkd.train(str(photos), out=str(tmp_path / "plain"), **options)
+    assert same(plain.weights["pretrain"], tmp_path / "one" / "control-0" / "pretrain.safetensors")
+    both = tmp_path / "both"
+    words += ["--jobs", "2", "--out", str(both)]
+    assert main(words) == 0
+    for name in ("control-0", "hint-0"):
+        weights = Path(name) / "pretrain.safetensors"
+        assert same(tmp_path / "one" / weights, both / weights), name
+    assert "pretrain 4/4" in (both / "hint-0.log").read_text()
+    shutil.rmtree(both / "hint-0")
+    (both / "hint-0").write_text("in the way")
+    assert main(words) == 1 and f"see {both / 'hint-0.log'}" in capfd.readouterr().err
+
+
+def test_plans_share_controls_where_they_are_the_same(base, compare_untrained):
+    methods = ["strong", "hint", "gan2g", "g2g_al", "gan2g_al", "gan2gan"]
+    controls, _ = compare_untrained(base, *methods)
+    assert controls["strong"] == controls["hint"] == "control"
+    assert controls["gan2g"] == controls["g2g_al"] == "control_gan2g"
+    assert controls["gan2g_al"] == controls["gan2gan"] == "control_gan2g_al"
+    assert controls.keys() == {*methods, "control", "control_gan2g", "control_gan2g_al"}
+
+
+def test_what_distils_nothing_or_is_no_method_is_refused(base, tmp_path):
+    for name, message in (("srgan", "distils nothing"), ("no_such_method", "there is no recipe")):
+        with pytest.raises(UsageError, match=message):
+            srkd.compare(str(base), str(tmp_path / "out"), methods=name)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["compare_hint_schedules", "compare_critics", "compare_adversaries"])
+def test_shipped_comparisons_can_be_planned(name, compare_untrained):
+    controls, recipes = compare_untrained(name, teacher="t")
+    methods = load_recipe(name)["methods"]
+    assert set(methods) < set(controls) and any(controls.values())
+    for label, recipe in recipes.items():
+        distils = any(LOSSES[loss].distills for stage in recipe.resolve().values() for loss in stage.losses)
+        assert not (recipe.control and distils) and (label in methods) == (not recipe.control)
+
+
+@pytest.fixture
+def mutual(tmp_path):
+    """Of variants of mutual distillation."""
+    file = tmp_path / "mutual.yaml"
+    recipe = {"strategy": "mutual", "start": "srgan_student_lite_psnr", "steps": 4, "crop": 32}
+    recipe["methods"] = {"one": {"strategy": "finetune"}, "two": {"critics": 2}, "control": {"critics": 3}}
+    file.write_text(yaml.safe_dump(recipe))
+    return file
+
+
+def test_a_teacher_that_nothing_looks_at_makes_no_method_of_a_plain_run(mutual, compare_untrained):
+    for options in ({}, {"teacher": "t"}):
+        controls, _ = compare_untrained(mutual, "one", "two", **options)
+        assert list(controls.items()) == [("one", None), ("control", None), ("two", "control")]
+
+
+def test_methods_are_named_once_and_stay_in_the_folder(mutual, tmp_path, compare_untrained):
+    file = tmp_path / "mine.v2.yaml"
+    file.write_text("{strategy: pretrain, crop: 32, stages: {pretrain: {losses: {self: {}}}}}")
+    controls, _ = compare_untrained(mutual, str(file))
+    assert list(controls.items()) == [("control", None), ("mine.v2", "control")]
+    for names in (["two", "two"], ["control", "two"]):
+        with pytest.raises(UsageError, match=f"named {names[0]}"):
+            compare_untrained(mutual, *names)
+
+
+def test_ctrl_c_waits_for_the_run_to_save(base, tmp_path, monkeypatch):
+    """The run's process, which saves for a while, sends Ctrl-C to both as a terminal would."""
+    script = tmp_path / "python"
+    lines = [
+        f"#!{sys.executable}",
+        "import os, signal, sys, time",
+        "def save(*_):",
+        "    time.sleep(0.3)",
+        "    open(sys.argv[-1] + '.saved', 'w').close()",
+        "    os._exit(130)",
+        "signal.signal(signal.SIGINT, save)",
+        "os.kill(os.getppid(), signal.SIGINT)",
+        "os.kill(os.getpid(), signal.SIGINT)",
+        "time.sleep(60)",
+    ]
+    script.write_text("\n".join(lines))
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(KeyboardInterrupt):
+        srkd.compare(str(base), str(tmp_path / "out"), seeds=1)
+    assert (tmp_path / "out" / "control-0.yaml.saved").exists()
+    assert not list((tmp_path / "out").glob("strong*"))
+
+
+def test_scores_are_of_images_made_as_training_was(base, photos, tmp_path, compare_untrained):
+    """With a degradation, the validation images of a comparison are degraded too."""
+    psnr = {}
+    for kind in ("none", "real"):
+        out = tmp_path / kind
+        base.write_text(base.read_text().replace("{data:", f"{{degradation: {kind}, data:"))
+        compare_untrained(base, out=str(out))
+        (psnr[kind],) = json.loads((out / "compare.json").read_text())["rows"][0]["psnr"]
+        base.write_text(base.read_text().replace(f"degradation: {kind}, ", ""))
+    assert psnr["real"] < psnr["none"] - 1

@@ -1,0 +1,54 @@
+"""The quickstart: in miniature, and as it is."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from srkd import load_generator, quickstart
+from srkd.commands import quickstart as quickstart_command
+from srkd.images.reading import read_image
+from srkd.recipe import Recipe
+
+MODELS = ["bicubic", "student, pretrained", "control, transfer", "control, fine-tuned"]
+
+
+def check(folder, strategy):
+    scores = json.loads((folder / "scores.json").read_text())
+    expected = [*MODELS, f"{strategy}, transfer", f"{strategy}, fine-tuned"]
+    assert list(scores["scores"])[:-1] == expected and list(scores["scores"])[-1].startswith("teacher")
+    for result in scores["scores"].values():
+        assert result["mean"].keys() == {"psnr", "ssim", "st-lpips-alex"} and len(result["images"]) == 3
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"(src|href)=.(?!data:image/png;base64,)(?!#)", page.replace("xlink:", ""))
+    assert page.count("<figure>") == 3 * 6 and "<svg" in page and "validation PSNR" in page
+    assert f"{scores['scores']['bicubic']['mean']['psnr']:.2f}" in page
+    assert load_generator(folder / "student.safetensors").info["strategy"] == strategy
+    assert read_image(folder / "upscaled.png").shape == (300 * 4, 451 * 4, 3)
+    assert (folder / "student.onnx").is_file()
+    return scores
+
+
+def test_quickstart_in_miniature(tmp_path, monkeypatch):
+    """With the strategy that needs most; the default one runs below as it is."""
+    resolve = Recipe.resolve
+
+    def resolve_short(recipe):
+        return {name: replace(stage, steps=2, crop=32, batch=2) for name, stage in resolve(recipe).items()}
+
+    monkeypatch.setattr(Recipe, "resolve", resolve_short)
+    monkeypatch.setattr(quickstart_command, "list_shipped", dict)
+    quickstart(str(tmp_path / "out"), strategy="gan2gan")
+    check(tmp_path / "out", "gan2gan")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_quickstart_as_it_is(tmp_path):
+    quickstart(str(tmp_path / "out"))
+    scores = check(tmp_path / "out", "g2g_al")
+    means = {name: result["mean"] for name, result in scores["scores"].items()}
+    # What any working training reaches: better than bicubic in PSNR once pretrained, nearer once fine-tuned.
+    assert means["student, pretrained"]["psnr"] > means["bicubic"]["psnr"] + 0.3
+    assert means["g2g_al, fine-tuned"]["st-lpips-alex"] < means["bicubic"]["st-lpips-alex"] - 0.05

@@ -1,0 +1,215 @@
+"""`srkd upscale`: files, folders, and what goes wrong."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import bicubic, deep_png
+from PIL import Image
+
+import srkd
+from srkd.cli import main
+from srkd.commands import upscale as upscale_command
+from srkd.images.reading import read_image
+
+
+def bomb(path: Path, side: int) -> Path:
+    """A few kilobytes that claim to be a huge image."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(b"\0" * ((side + 7) // 8 + 1) * side)
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    return path
+
+
+@pytest.fixture
+def library(tmp_path, photo) -> Path:
+    """A folder with subfolders, files of other kinds, and files that are not what they claim."""
+    folder = tmp_path / "library"
+    (folder / "a" / "deep").mkdir(parents=True)
+    (folder / ".thumbnails").mkdir()
+    for name in ("one.png", "a/two.jpg", "a/deep/three.webp", ".thumbnails/small.png"):
+        Image.fromarray(photo[:20, :24]).save(folder / name)
+    Image.fromarray(photo[:1, :1]).save(folder / "dot.png")
+    (folder / "text.png").write_text("not an image")
+    (folder / "empty.jpg").touch()
+    (folder / "cut.png").write_bytes((folder / "one.png").read_bytes()[:300])
+    deep_png(folder / "cut16.png", np.full((40, 40, 3), 999, np.uint16))
+    (folder / "cut16.png").write_bytes((folder / "cut16.png").read_bytes()[:100])
+    frames = [Image.fromarray(photo[k : k + 9, :9]) for k in range(3)]
+    frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
+    Image.fromarray(photo[..., 0].astype(np.float32)).save(folder / "float.tif")
+    bomb(folder / "bomb.png", 20_000)
+    (folder / "notes.txt").write_text("notes")
+    return folder
+
+
+BAD = {"text.png", "empty.jpg", "cut.png", "cut16.png", "moving.webp", "float.tif", "bomb.png"}
+
+
+def test_upscale_a_file_and_a_folder(tmp_path, photos, weights):
+    source = photos / "coffee_1.png"
+    assert main(["upscale", str(source), "-o", str(tmp_path / "one.webp"), "-w", str(weights)]) == 0
+    assert read_image(tmp_path / "one.webp").shape == (97 * 4, 110 * 4, 3)
+    assert (
+        main(["upscale", str(photos), "-o", str(tmp_path / "all"), "--weights", str(weights), "--tile", "40"])
+        == 0
+    )
+    assert sorted(p.name for p in (tmp_path / "all").glob("[!.]*")) == sorted(
+        p.name for p in photos.iterdir()
+    )
+    whole = srkd.upscale(str(source), str(tmp_path / "whole.png"), weights=str(weights), tile=0)[0]
+    difference = read_image(whole).astype(int) - read_image(tmp_path / "all" / source.name)
+    assert abs(difference).max() <= 1
+
+
+def journal_of(out: Path) -> Path:
+    """The only hidden file of a folder."""
+    (journal,) = out.glob(".*")
+    return journal
+
+
+def test_a_folder_with_bad_files(capsys, tmp_path, library):
+    out = tmp_path / "out"
+    assert main(["upscale", str(library), "-o", str(out), "-w", "bicubic"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == ("srkd upscale: 7 of 11 images failed: see the lines above; the others are done\n")
+    failed = [line for line in captured.out.splitlines() if line.startswith("failed: ")]
+    assert {next(name for name in BAD if f"{name} " in line) for line in failed} == BAD
+    assert "passed over files of other kinds (1 .txt)" in captured.out
+    made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and p != journal_of(out)}
+    assert made == {"one.png", "a/two.jpg", "a/deep/three.webp", "dot.png"}
+    assert read_image(out / "dot.png").shape == (4, 4, 3)
+
+
+def test_a_bomb_is_lifted_by_its_flag(tmp_path, fails):
+    path = bomb(tmp_path / "bomb.png", 1200)
+    words = ["upscale", path, "-o", tmp_path / "x.png", "-w", "bicubic", "--scale", "0.1"]
+    assert "1200x1200 pixels, more than 1 megapixels" in fails(1, *words, "--megapixels", "1")
+    assert main([str(word) for word in [*words, "--megapixels", "2"]]) == 0
+
+
+def test_a_folder_job_goes_on(tmp_path, photo, monkeypatch, capsys, fails):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(5):
+        Image.fromarray(photo[:10, : 10 + number]).save(folder / f"{number}.png")
+    real, calls = upscale_command.enlarge, []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(upscale_command, "enlarge", interrupted)
+    words = ["upscale", str(folder), "-o", str(out), "-w", "bicubic"]
+    assert main(words) == 130
+    assert sorted(p.name for p in out.iterdir() if p.suffix == ".png") == ["0.png", "1.png"]
+    before = {p.name: p.stat().st_mtime_ns for p in out.glob("*.png")}
+    with journal_of(out).open("a") as file:
+        file.write('{"target": "2.p')  # as a kill would leave it
+    assert main(words) == 0 and len(calls) == 6
+    assert "2 were done before" in capsys.readouterr().out
+    assert {p.name: p.stat().st_mtime_ns for p in out.glob("[01].png")} == before
+    assert main(words) == 0 and "all 5 images were upscaled before" in capsys.readouterr().out
+    # A changed source is made again only when overwriting is allowed; other settings are refused alike.
+    Image.fromarray(photo[:12, :12]).save(folder / "0.png")
+    assert "0.png exists" in fails(2, *words)
+    assert "exists" in fails(2, *words, "--scale", "2")
+    assert main([*words, "--overwrite"]) == 0 and read_image(out / "0.png").shape == (48, 48, 3)
+    assert main(words) == 0
+
+
+def test_globs_and_several_inputs(tmp_path, photo, fails):
+    for name in ("a/x.png", "a/y.jpg", "b/z.png", "b/x.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(photo[:8, :8]).save(tmp_path / name)
+    out = srkd.upscale([str(tmp_path / "*" / "[yz].*")], str(tmp_path / "out"), weights="bicubic")
+    assert [path.name for path in out] == ["y.jpg", "z.png"]
+    words = [
+        "upscale",
+        tmp_path / "a" / "x.png",
+        tmp_path / "b" / "z.png",
+        "-o",
+        tmp_path / "two",
+        "-w",
+        "bicubic",
+    ]
+    assert main([str(word) for word in words]) == 0
+    assert sorted(p.name for p in (tmp_path / "two").glob("*.png")) == ["x.png", "z.png"]
+    error = fails(2, "upscale", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c", "-w", "bicubic")
+    assert "would both become" in error and not (tmp_path / "c").exists()
+    assert "no images match" in fails(2, "upscale", tmp_path / "*.gif", "-o", tmp_path / "c")
+
+
+def test_an_output_inside_the_input_is_no_input(tmp_path, photo):
+    Image.fromarray(photo[:8, :8]).save(tmp_path / "x.png")
+    for overwrite in (False, True):
+        out = srkd.upscale(str(tmp_path), str(tmp_path / "large"), weights="bicubic", overwrite=overwrite)
+        assert [p.relative_to(tmp_path).as_posix() for p in out] == ["large/x.png"]
+
+
+def test_one_image_into_a_folder_leaves_nothing_else(tmp_path, photo):
+    Image.fromarray(photo).save(tmp_path / "x.png")
+    (tmp_path / "out").mkdir()
+    bicubic(tmp_path / "x.png", tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["x.png"]
+
+
+def test_format_and_quality(tmp_path, photo):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(photo).save(folder / "in.png")
+    for format in ("png", "jpg", "webp", "tiff", "bmp"):
+        out = srkd.upscale([str(folder)], str(tmp_path / format), weights="bicubic", format=format)
+        assert [path.name for path in out] == [f"in.{format}"] and out[0].stat().st_size > 100
+    sizes = [
+        bicubic(folder / "in.png", tmp_path / f"{q}.jpg", quality=q).stat().st_size for q in (20, 60, 95)
+    ]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[2] / 2
+
+
+def test_an_image_too_long_for_its_format(fails, tmp_path):
+    Image.new("RGB", (4200, 2)).save(tmp_path / "long.png")
+    error = fails(1, "upscale", tmp_path / "long.png", "-o", tmp_path / "x.webp", "-w", "bicubic")
+    assert "16800x8" in error and "16383" in error and "--format" in error
+    assert not (tmp_path / "x.webp").exists()
+
+
+def photo_in(folder: Path) -> Path:
+    Image.new("RGB", (4, 4)).save(folder / "other.png")
+    return folder / "other.png"
+
+
+def test_misuse(fails, tmp_path, photo):
+    source = tmp_path / "x.png"
+    Image.fromarray(photo).save(source)
+    out = tmp_path / "y.png"
+    assert "name the images" in fails(2, "upscale", "-o", out)
+    assert "name the images" in fails(2, "upscale", source)
+    assert "is the image to upscale" in fails(2, "upscale", source, "-o", source, "--overwrite")
+    assert "would replace itself" in fails(2, "upscale", source, "-o", tmp_path, "--overwrite")
+    for option in ("tile=-1", "quality=0", "scale=0", "threads=0", "megapixels=-1"):
+        assert "out of range" in fails(2, "upscale", source, "-o", out, f"--{option}")
+    assert "must end in one of" in fails(2, "upscale", source, "-o", tmp_path / "y.xyz")
+    assert "give -o a folder" in fails(2, "upscale", source, photo_in(tmp_path), "-o", out)
+    assert not out.exists()
+
+
+def test_outputs_that_exist_or_cannot_be(fails, tmp_path, photos, weights):
+    source, target = photos / "coffee_0.png", tmp_path / "x.png"
+    target.write_bytes(b"precious")
+    assert "--overwrite" in fails(2, "upscale", source, "-o", target, "-w", weights)
+    assert target.read_bytes() == b"precious"
+    assert main(["upscale", str(source), "-o", str(target), "-w", str(weights), "--overwrite"]) == 0
+    assert "give -o a folder" in fails(2, "upscale", photos, "-o", target, "-w", weights)
+    assert "must end in one of .png" in fails(2, "upscale", source, "-o", tmp_path / "x.gif", "-w", weights)
+    assert "does not end in .onnx" in fails(2, "export", weights, "--out", tmp_path / "x.bin")
+    assert "another --out" in fails(2, "export", weights, "--format", "safetensors")

@@ -1,0 +1,49 @@
+"""Training and validation images."""
+
+import shutil
+
+import pytest
+
+import srkd
+from srkd import UsageError
+from srkd.data import open_data
+from srkd.files import hash_file
+
+
+def hash_list(path, files):
+    path.write_text("".join(f"{hash_file(file)}  {file.name}\n" for file in files))
+    return str(path)
+
+
+def test_a_list_says_which_images_are_for_validation(photos, tmp_path):
+    files = sorted(photos.iterdir())
+    listed = hash_list(tmp_path / "val.sha256", files[2:4])
+    packed = tmp_path / "packed"
+    srkd.prepare(str(photos), str(packed), val=listed)
+    for data, val in ((str(photos), listed), (str(packed), None), (str(packed), listed)):
+        found = open_data(data, 4, val)
+        assert [pair.name for pair in found.val] == [file.name for file in files[2:4]]
+        assert len(found.train) == len(files) - 2
+    (tmp_path / "strange.sha256").write_text("0" * 64 + "  gone.png\n")
+    with pytest.raises(UsageError, match=r"names gone\.png"):
+        open_data(str(photos), 4, str(tmp_path / "strange.sha256"))
+    (tmp_path / "words.txt").write_text("these are words\n")
+    with pytest.raises(UsageError, match="line 1"):
+        open_data(str(photos), 4, str(tmp_path / "words.txt"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "packed"])
+def test_training_drops_what_validation_has(photos, packed, tmp_path, capsys, kind):
+    """Found by hash: the copy has another name."""
+    val = tmp_path / "val"
+    val.mkdir()
+    files = sorted(photos.iterdir())
+    shutil.copy(files[4], val / "renamed.png")
+    found = open_data(str(photos if kind == "folder" else packed), 4, str(val))
+    assert len(found.val) == 1 and files[4].name not in [pair.name for pair in found.train]
+    assert "1 images that validation has too" in capsys.readouterr().out
+
+
+def test_images_too_small_for_a_crop_are_named(packed):
+    with pytest.raises(UsageError, match=r"smaller than a crop of 97.*--skip_bad"):
+        open_data(str(packed), 4, smallest=97)

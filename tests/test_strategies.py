@@ -1,0 +1,44 @@
+"""The strategies and their controls, as tables."""
+
+from srkd.losses import LOSSES
+from srkd.recipe import Recipe
+from srkd.strategies import STRATEGIES
+
+TRANSFERS = [name for name, strategy in STRATEGIES.items() if strategy.teacher]
+
+
+def test_controls_have_no_teacher_terms():
+    for strategy in (*TRANSFERS, "mutual"):
+        stages = Recipe("x", strategy, "srgan_tiny", control=True).resolve()
+        for name, stage in stages.items():
+            assert not any(LOSSES[loss].distills for loss in stage.losses)
+            assert (
+                not any("teacher" in (c.real, c.init) for c in stage.critics.values())
+                and stage.mutual is None
+            )
+            original = STRATEGIES[strategy].stages[name]
+            assert (stage.steps, stage.rate, stage.batch) == (original.steps, original.rate, original.batch)
+    transfer = {s: Recipe("x", s, "m", control=True).resolve()["transfer"] for s in TRANSFERS}
+    assert {s: (set(t.losses), set(t.critics)) for s, t in transfer.items()} == {
+        "gan2g": ({"perceptual"}, set()),
+        "g2g_al": ({"perceptual"}, set()),
+        "gan2g_al": ({"perceptual"}, {"hr"}),
+        "gan2gan": ({"perceptual"}, {"hr"}),
+    }
+
+
+def test_the_table_is_that_of_the_paper():
+    finetune = STRATEGIES["gan2g"].stages["finetune"]
+    for name, teacher, critics in (
+        ("gan2g", "gan", {}),
+        ("g2g_al", "psnr", {}),
+        ("gan2g_al", "gan", {"hr": ("hr", "fresh")}),
+        ("gan2gan", "gan", {"hr": ("hr", "teacher"), "teacher": ("teacher", "fresh")}),
+    ):
+        strategy = STRATEGIES[name]
+        transfer = strategy.stages["transfer"]
+        assert strategy.teacher == teacher and set(transfer.losses) == {"perceptual", "output"}
+        assert {k: (c.real, c.init) for k, c in transfer.critics.items()} == critics
+        assert strategy.stages["finetune"] == finetune and not any(
+            LOSSES[k].distills for k in finetune.losses
+        )
