@@ -139,7 +139,7 @@ def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch):
     assert run(*own) == result and len(calls) == 1 + 6 * SEEDS + 1
 
 
-def test_packed_weights_are_half_as_large_and_score_the_same(run, runs, tmp_path, capsys):
+def test_packed_weights_are_half_as_large_and_score_the_same(run, runs, tmp_path):
     packed = tmp_path / "packed"
     table.main(["--pack", str(runs), "--runs", str(packed)])
     path = Path("mutual-1") / "finetune.safetensors"

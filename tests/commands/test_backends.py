@@ -13,7 +13,7 @@ def test_backends_are_listed(capsys):
     assert all(name in out for name in backends.BACKENDS) and torch.__version__.split("+")[0] in out
 
 
-def test_wrong_backends(fails, tmp_path, photo, weights, onnx_file, monkeypatch):
+def test_wrong_backends(fails, tmp_path, photo, onnx_file, monkeypatch):
     Image.fromarray(photo).save(tmp_path / "x.png")
     words = ["upscale", tmp_path / "x.png", "-o", tmp_path / "y.png"]
     assert "ONNX file" in fails(2, *words, "-w", onnx_file, "--backend", "torch")

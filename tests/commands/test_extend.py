@@ -10,7 +10,7 @@ from srkd import UsageError, load_generator
 from srkd.cli import main
 
 
-def test_extend_reports_what_was_forgotten_and_goes_on(photos, teacher, tmp_path, capsys):
+def test_extend_reports_what_was_forgotten_and_goes_on(photos, teacher, tmp_path):
     start = str(teacher / "pretrain.safetensors")
     options = {"steps": 40, "batch": 2, "crop": 32, "rate": 2e-3, "taps": "all"}
     result = srkd.extend(start, str(photos), out=str(tmp_path / "out"), weight=10.0, **options)

@@ -11,7 +11,7 @@ from srkd.images import read_image
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_sixteen_bits_stay_sixteen(tmp_path, photo, suffix, channels):
+def test_sixteen_bits_stay_sixteen(tmp_path, suffix, channels):
     """Between neighbouring 8-bit levels, where 8 bits would show steps."""
     smooth = np.linspace(1000, 1600, 64)[None].repeat(16, 0)[..., None].repeat(4, 2)
     smooth[..., 3] = np.linspace(20000, 65535, 64)

@@ -12,7 +12,7 @@ from srkd.backends import open_upscaler
 from srkd.cli import main
 
 
-def test_backends_agree(tmp_path, photo, weights, onnx_file):
+def test_backends_agree(photo, weights, onnx_file):
     found = {
         name: open_upscaler(weights, backend=name, threads=1)(photo).astype(int) for name in backends.BACKENDS
     }
