@@ -10,9 +10,9 @@ import torch
 from conftest import load_script
 from PIL import Image
 
-from srkd import resample
 from srkd.images import list_images, read_image, write_image
 from srkd.models.cost import count_parameters
+from srkd.resample import downscale
 
 OURS = "srgan_student_lite_psnr"
 
@@ -28,7 +28,7 @@ def data(tmp_path, photos) -> Path:
     """A benchmark of one image."""
     hr = np.ascontiguousarray(read_image(list_images(photos)[0])[:64, :64])
     write_image(tmp_path / "Set1" / "HR" / "a.png", hr)
-    write_image(tmp_path / "Set1" / "LR" / "a.png", resample.downscale(hr, 4))
+    write_image(tmp_path / "Set1" / "LR" / "a.png", downscale(hr, 4))
     return tmp_path / "Set1"
 
 

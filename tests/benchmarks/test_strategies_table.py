@@ -11,9 +11,10 @@ from PIL import Image
 from safetensors import safe_open
 
 import srkd
-from srkd import comparison, resample
 from srkd.catalog import read_header
+from srkd.comparison import paired_interval
 from srkd.images import list_images, read_image, write_image
+from srkd.resample import downscale
 
 FOLDER = ROOT / "benchmarks" / "strategies"
 
@@ -47,7 +48,7 @@ def sets(tmp_path_factory, photos) -> Path:
         for path in paths:
             hr = np.ascontiguousarray(read_image(path)[:48, :52])
             write_image(folder / name / "HR" / f"{path.stem}.png", hr)
-            write_image(folder / name / "LR" / f"{path.stem}.png", resample.downscale(hr, 4))
+            write_image(folder / name / "LR" / f"{path.stem}.png", downscale(hr, 4))
     return folder
 
 
@@ -115,7 +116,7 @@ def test_rows_are_what_evaluate_finds(run, runs, sets):
             assert scores["mean"] == pytest.approx(np.mean(values), rel=1e-6)
             assert scores["std"] == pytest.approx(np.std(values, ddof=1), rel=1e-3)
     other = result["rows"][titles.index("control, finetune")]["scores"]["One"]["psnr"]["seeds"]
-    gap = comparison.paired_interval(row["scores"]["One"]["psnr"]["seeds"], other)
+    gap = paired_interval(row["scores"]["One"]["psnr"]["seeds"], other)
     assert row["difference"]["One"]["psnr"] == pytest.approx(gap)
     assert "difference" not in result["rows"][titles.index("control, finetune")]
 

@@ -1,16 +1,18 @@
 """Runtimes as they are listed and chosen."""
 
+import importlib.util
+
 import torch
 from PIL import Image
 
-from srkd import backends
+from srkd.backends import BACKENDS
 from srkd.cli import main
 
 
 def test_backends_are_listed(capsys):
     assert main(["upscale", "--list_backends"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in backends.BACKENDS) and torch.__version__.split("+")[0] in out
+    assert all(name in out for name in BACKENDS) and torch.__version__.split("+")[0] in out
 
 
 def test_wrong_backends(fails, tmp_path, photo, onnx_file, monkeypatch):
@@ -23,5 +25,5 @@ def test_wrong_backends(fails, tmp_path, photo, onnx_file, monkeypatch):
     assert "--precision" in fails(2, *words, "-w", onnx_file, "--precision", "fp16")
     (tmp_path / "w.pth").write_bytes(b"x")
     assert "--backend torch" in fails(2, *words, "-w", tmp_path / "w.pth", "--backend", "onnxruntime")
-    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "srkd[openvino]" in fails(2, *words, "-w", onnx_file, "--backend", "openvino")

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors import safe_open
 
 import srkd
-from srkd import SrkdError, exports, load_generator
-from srkd.exports import formats
+from srkd import SrkdError, load_generator
+from srkd.exports import formats, write_onnx
 from srkd.exports.checks import BOUNDS
 from srkd.exports.formats import FORMATS
 from srkd.images import read_image
@@ -138,7 +138,7 @@ def test_half_precision(tmp_path, networks, capsys, format):
 
 def test_write_onnx_takes_facts_and_precision(tmp_path, networks, capsys):
     model = load_generator(networks["compact"])
-    exports.write_onnx(model, tmp_path / "x.onnx", "fp16", note="cached")
+    write_onnx(model, tmp_path / "x.onnx", "fp16", note="cached")
     assert capsys.readouterr().out == ""
     batch = np.random.default_rng(1).random((2, 3, 11, 8), np.float32)
     found, header = in_onnxruntime(tmp_path / "x.onnx", batch)

@@ -5,8 +5,8 @@ import pytest
 from conftest import bicubic, deep_png, deep_values
 from PIL import Image
 
-from srkd import resample
 from srkd.images import read_image
+from srkd.resample import upscale_bicubic
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -18,7 +18,7 @@ def test_sixteen_bits_stay_sixteen(tmp_path, suffix, channels):
     values = np.rint(smooth).astype(np.uint16)[..., :channels]
     source = deep_png(tmp_path / "in.png", values[..., 0] if channels == 1 else values)
     found = deep_values(bicubic(source, tmp_path / f"out{suffix}"))
-    expected = resample.upscale_bicubic(smooth[..., :channels], 4)
+    expected = upscale_bicubic(smooth[..., :channels], 4)
     assert (
         found.dtype == np.uint16
         and len(np.unique(found[..., 4:-4] if channels == 1 else found[..., 0])) > 100

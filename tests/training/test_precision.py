@@ -73,9 +73,7 @@ def test_half_precision_scales_both_players_gradients_back(clip):
     stage = plain_critics(WHOLE)
     weights = term_weights(stage, 0)
     wanted = gradients(make_state(stage, teacher=make_teacher()), [(*make_batch(), ())], weights)
-    torch.manual_seed(0)
-    network = srkd.create_generator("srgan", channels=6, blocks=2, tail="lr")
-    state = build_state(fabric, stage, [network], {}, [make_teacher()], 0, clip=clip)
+    state = make_state(stage, teacher=make_teacher(), fabric=fabric, clip=clip)
     # Once only: the fused step would take the unscaling upon itself.
     for group in (g for o in state.optimizers.values() for g in o.param_groups):
         group["fused"] = None
