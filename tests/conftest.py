@@ -45,6 +45,8 @@ from srkd.training.teachers import Teacher
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("SRKD_DATA", ROOT.parent / "shared" / "data"))
 
+THREADS = torch.get_num_threads()
+
 # Arguments that make any run short, and the critics of any run small.
 SHORT = {"steps": 6, "crop": 32, "batch": 2, "validate_every": 20}
 TINY = {"model": "srgan_tiny", "crop": 32, "batch": 2}
@@ -78,8 +80,10 @@ NETWORKS = {
 
 
 @pytest.fixture(autouse=True)
-def _seed():
+def _afresh():
+    """Each test begins with the same seed and threads, whatever was run before it."""
     torch.manual_seed(0)
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session", autouse=True)

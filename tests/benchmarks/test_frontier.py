@@ -11,8 +11,8 @@ import torch
 from conftest import load_script
 from PIL import Image
 
-from srkd.images import resample
 from srkd.images.reading import list_images, read_image
+from srkd.images.resample import downscale
 from srkd.images.writing import write_image
 from srkd.models.cost import count_parameters
 
@@ -31,7 +31,7 @@ def data(tmp_path, photos) -> Path:
     """A benchmark of one image."""
     hr = np.ascontiguousarray(read_image(list_images(photos)[0])[:64, :64])
     write_image(tmp_path / "Set1" / "HR" / "a.png", hr)
-    write_image(tmp_path / "Set1" / "LR" / "a.png", resample.downscale(hr, 4))
+    write_image(tmp_path / "Set1" / "LR" / "a.png", downscale(hr, 4))
     return tmp_path / "Set1"
 
 

@@ -12,7 +12,7 @@ from srkd.images.reading import read_image
 patterns = load_script("benchmarks/patterns.py")
 
 
-def test_patterns_are_the_same_each_time_and_enlarged_without_smoothing(tmp_path, capsys):
+def test_patterns_are_the_same_each_time_and_enlarged_without_smoothing(tmp_path):
     count = 2 * len(patterns.DRAW)
     patterns.main(["--out", str(tmp_path / "a"), "--count", str(count)])
     patterns.main(["--out", str(tmp_path / "b"), "--count", str(count)])

@@ -33,7 +33,7 @@ def words(tmp_path, photos, teacher) -> list[str]:
     ]
 
 
-def test_weights_are_halved_scored_and_listed(words, tmp_path, teacher):
+def test_weights_are_halved_scored_and_listed(words, tmp_path):
     ship.main(words)
     weights = tmp_path / "weights"
     index = json.loads((weights / "index.json").read_text())

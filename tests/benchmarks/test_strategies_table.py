@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors import safe_open
 
 import srkd
-from srkd.commands import compare
-from srkd.images import resample
+from srkd.commands.compare import paired_interval
 from srkd.images.reading import list_images, read_image
+from srkd.images.resample import downscale
 from srkd.images.writing import write_image
 from srkd.weights.catalogue import read_header
 
@@ -54,7 +54,7 @@ def sets(tmp_path_factory, photos) -> Path:
         for path in paths:
             hr = np.ascontiguousarray(read_image(path)[:48, :52])
             write_image(folder / name / "HR" / f"{path.stem}.png", hr)
-            write_image(folder / name / "LR" / f"{path.stem}.png", resample.downscale(hr, 4))
+            write_image(folder / name / "LR" / f"{path.stem}.png", downscale(hr, 4))
     return folder
 
 
@@ -122,7 +122,7 @@ def test_rows_are_what_evaluate_finds(run, runs, sets):
             assert scores["mean"] == pytest.approx(np.mean(values), rel=1e-6)
             assert scores["std"] == pytest.approx(np.std(values, ddof=1), rel=1e-3)
     other = result["rows"][titles.index("control, finetune")]["scores"]["One"]["psnr"]["seeds"]
-    gap = compare.paired_interval(row["scores"]["One"]["psnr"]["seeds"], other)
+    gap = paired_interval(row["scores"]["One"]["psnr"]["seeds"], other)
     assert row["difference"]["One"]["psnr"] == pytest.approx(gap)
     assert "difference" not in result["rows"][titles.index("control, finetune")]
 
@@ -146,7 +146,7 @@ def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch):
     assert run(*own) == result and len(calls) == 1 + 6 * SEEDS + 1
 
 
-def test_packed_weights_are_half_as_large_and_score_the_same(run, runs, tmp_path, capsys):
+def test_packed_weights_are_half_as_large_and_score_the_same(run, runs, tmp_path):
     packed = tmp_path / "packed"
     table.main(["--pack", str(runs), "--runs", str(packed)])
     path = Path("mutual-1") / "finetune.safetensors"

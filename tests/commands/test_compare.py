@@ -166,7 +166,7 @@ def test_ctrl_c_waits_for_the_run_to_save(base, tmp_path, monkeypatch):
     assert not list((tmp_path / "out").glob("strong*"))
 
 
-def test_scores_are_of_images_made_as_training_was(base, photos, tmp_path, compare_untrained):
+def test_scores_are_of_images_made_as_training_was(base, tmp_path, compare_untrained):
     """With a degradation, the validation images of a comparison are degraded too."""
     psnr = {}
     for kind in ("none", "real"):

@@ -10,8 +10,8 @@ import srkd
 from srkd import UsageError
 from srkd.cli import main
 from srkd.data import open_data, read_pair
-from srkd.images import resample
 from srkd.images.reading import read_image
+from srkd.images.resample import downscale
 from srkd.images.writing import write_image
 
 
@@ -71,6 +71,6 @@ def test_pairs_that_do_not_belong_together(fails, tmp_path, photos):
     assert "no image named a" in fails(2, "evaluate", "bicubic", "--data", tmp_path)
     (tmp_path / "LR" / "b.png").rename(tmp_path / "LR" / "a.png")
     assert "is the scale right?" in fails(2, "evaluate", "bicubic", "--data", tmp_path)
-    write_image(tmp_path / "LR" / "a.png", resample.downscale(image, 3))
+    write_image(tmp_path / "LR" / "a.png", downscale(image, 3))
     assert "1/4" in fails(2, "evaluate", "bicubic", "--data", tmp_path)
     assert main(["evaluate", "bicubic", "--data", str(tmp_path), "--scale", "3", "--lpips", "none"]) == 0

@@ -11,7 +11,7 @@ from srkd import load_generator
 def test_export_safetensors_for_other_programs(tmp_path, weights):
     path = srkd.export(str(weights), format="safetensors", out=str(tmp_path / "w.safetensors"))
     a, b = (load_generator(p).state_dict() for p in (path, weights))
-    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_a_file_beside_that_is_not_its_own_stays(fails, tmp_path, networks):

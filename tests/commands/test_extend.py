@@ -10,7 +10,7 @@ from srkd import UsageError, load_generator
 from srkd.cli import main
 
 
-def test_extend_reports_what_was_forgotten_and_goes_on(photos, teacher, tmp_path, capsys):
+def test_extend_reports_what_was_forgotten_and_goes_on(photos, teacher, tmp_path):
     start = str(teacher / "pretrain.safetensors")
     options = {"steps": 40, "batch": 2, "crop": 32, "rate": 2e-3, "taps": "all"}
     result = srkd.extend(start, str(photos), out=str(tmp_path / "out"), weight=10.0, **options)
@@ -22,8 +22,10 @@ def test_extend_reports_what_was_forgotten_and_goes_on(photos, teacher, tmp_path
     assert report["psnr"] == result and report["taps"] == "all"
     model = load_generator(tmp_path / "out" / "extended.safetensors")
     assert model.info["strategy"] == "extend"
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
     again = srkd.extend(start, str(photos), out=str(tmp_path / "out"), weight=10.0, **options)
-    assert again == result
+    assert again == result and len(stamps) >= 2
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
     with pytest.raises(UsageError, match="of another recipe: stages was"):
         srkd.extend(start, str(photos), out=str(tmp_path / "out"), weight=5.0, **options)
     replayed = srkd.extend(

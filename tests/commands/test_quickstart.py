@@ -15,6 +15,7 @@ MODELS = ["bicubic", "student, pretrained", "control, transfer", "control, fine-
 
 
 def check(folder, strategy):
+    """That all is there; gives the scores."""
     scores = json.loads((folder / "scores.json").read_text())
     expected = [*MODELS, f"{strategy}, transfer", f"{strategy}, fine-tuned"]
     assert list(scores["scores"])[:-1] == expected and list(scores["scores"])[-1].startswith("teacher")

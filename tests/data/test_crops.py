@@ -24,7 +24,7 @@ def test_rows_can_be_made_apart():
     np.testing.assert_array_equal(streamed[1].hr, whole.hr)
 
 
-def test_stored_outputs_are_cut_as_hr_is(photos, packed):
+def test_stored_outputs_are_cut_as_hr_is(packed):
     pairs = [replace(pair, targets=(pair.hr, pair.hr[::-1])) for pair in open_data(str(packed), 4).train]
     for step in range(8):
         batch = Crops(pairs, 32, 4, 4, [0], targets=True)(step)

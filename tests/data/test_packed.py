@@ -12,7 +12,7 @@ from srkd.data import Crops, open_data
 
 def test_a_packed_set_holds_what_the_folder_holds(photos, packed):
     loose, mapped = open_data(str(photos), 4), open_data(str(packed), 4)
-    assert loose.identity == mapped.identity
+    assert loose.identity == mapped.identity and (len(loose.train), len(loose.val)) == (5, 1)
     for part in ("train", "val"):
         for a, b in zip(getattr(loose, part), getattr(mapped, part), strict=True):
             assert a.name == b.name and a.sha256 == b.sha256

@@ -5,20 +5,20 @@ import pytest
 from conftest import bicubic, deep_png, deep_values
 from PIL import Image
 
-from srkd.images import resample
 from srkd.images.reading import read_image
+from srkd.images.resample import upscale_bicubic
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_sixteen_bits_stay_sixteen(tmp_path, photo, suffix, channels):
+def test_sixteen_bits_stay_sixteen(tmp_path, suffix, channels):
     """Between neighbouring 8-bit levels, where 8 bits would show steps."""
     smooth = np.linspace(1000, 1600, 64)[None].repeat(16, 0)[..., None].repeat(4, 2)
     smooth[..., 3] = np.linspace(20000, 65535, 64)
     values = np.rint(smooth).astype(np.uint16)[..., :channels]
     source = deep_png(tmp_path / "in.png", values[..., 0] if channels == 1 else values)
     found = deep_values(bicubic(source, tmp_path / f"out{suffix}"))
-    expected = resample.upscale_bicubic(smooth[..., :channels], 4)
+    expected = upscale_bicubic(smooth[..., :channels], 4)
     assert (
         found.dtype == np.uint16
         and len(np.unique(found[..., 4:-4] if channels == 1 else found[..., 0])) > 100

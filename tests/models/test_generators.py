@@ -54,6 +54,8 @@ def test_a_branch_stands_alone():
         torch.testing.assert_close(sum(single(image) for single in singles) / 3, student(image))
     rebuilt = create_generator(**singles[1].config)
     rebuilt.load_state_dict(singles[1].state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(rebuilt(image), singles[1](image))
     with pytest.raises(UsageError, match="branch"):
         student.select_branch(3)
 

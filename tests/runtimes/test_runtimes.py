@@ -10,10 +10,11 @@ import srkd
 from srkd import create_generator, save_generator
 from srkd.cli import main
 from srkd.runtimes import RUNTIMES
+from srkd.upscaling import opening
 from srkd.upscaling.opening import open_runner
 
 
-def test_backends_agree(tmp_path, photo, weights, onnx_file):
+def test_backends_agree(photo, weights, onnx_file):
     found = {name: open_runner(weights, backend=name, threads=1)(photo).astype(int) for name in RUNTIMES}
     for name, image in found.items():
         assert np.abs(image - found["torch"]).max() <= 1, name
@@ -22,7 +23,7 @@ def test_backends_agree(tmp_path, photo, weights, onnx_file):
 
 
 def test_weights_are_converted_once(tmp_path, photo, weights, monkeypatch, capsys):
-    monkeypatch.setattr(backends, "user_cache_path", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(opening, "user_cache_path", lambda name: tmp_path / "cache" / name)
     Image.fromarray(photo).save(tmp_path / "x.png")
     words = ["upscale", str(tmp_path / "x.png"), "-w", str(weights)]
     assert main([*words, "-o", str(tmp_path / "1.png")]) == 0

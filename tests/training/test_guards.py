@@ -14,10 +14,11 @@ from srkd.training.guards import Watch
 from srkd.training.step import NotFinite, train_step
 
 
-def test_a_step_that_is_not_finite_goes_back_at_half_the_rate(photos, tmp_path, monkeypatch, capsys):
-    def fail():
-        raise NotFinite("the loss 'l1'")
+def fail():
+    raise NotFinite("the loss 'l1'")
 
+
+def test_a_step_that_is_not_finite_goes_back_at_half_the_rate(photos, tmp_path, monkeypatch, capsys):
     stop_at(monkeypatch, 7, fail)
     result = pretrain(photos, tmp_path / "run")
     assert "back to step 6 at 0.5 times the rate" in capsys.readouterr().out
@@ -32,10 +33,6 @@ def test_a_step_that_is_not_finite_goes_back_at_half_the_rate(photos, tmp_path, 
 
 def test_going_back_leaves_nothing_of_the_steps_that_never_were(photos, tmp_path, monkeypatch):
     """Not in the log, and not as the best weights: validation after step 8 is too good to last."""
-
-    def fail():
-        raise NotFinite("the loss 'l1'")
-
     scores = iter([20.0, 99.0, 21.0, 19.0])
     monkeypatch.setattr(fit, "validate", lambda *_: (next(scores), []))
     stop_at(monkeypatch, 8, fail)
@@ -56,13 +53,13 @@ def test_going_back_leaves_nothing_of_the_steps_that_never_were(photos, tmp_path
 def test_a_batch_that_cannot_be_trained_on_is_saved(photos, tmp_path, monkeypatch):
     calls = []
 
-    def fail(*args):
+    def fail_later(*args):
         calls.append(1)
         if len(calls) > 4:
             raise NotFinite("the gradient of the generators")
         return train_step(*args)
 
-    monkeypatch.setattr(fit, "train_step", fail)
+    monkeypatch.setattr(fit, "train_step", fail_later)
     with pytest.raises(SrkdError, match=r"2 times at falling rates; its batch is in .*failed_batch"):
         pretrain(photos, tmp_path / "run", retries=2)
     saved = load_file(tmp_path / "run" / "failed_batch.safetensors")

@@ -190,6 +190,7 @@ def test_under_fabric_all_stays_in_full_precision_and_scaled_back(precision):
     reference.step()
     for a, b in zip(module.parameters(), plain.parameters(), strict=True):
         assert a.dtype == torch.float32
+        assert reference.state[b].keys() - {"step"}
         for key, wanted in reference.state[b].items():
             found = optimizer.state[a][key]
             if key != "step":

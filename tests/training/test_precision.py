@@ -57,7 +57,9 @@ def test_gradients_are_clipped():
     bound = 0.5 * min(float(g.norm()) for g in free.values())
     state = make_state(WHOLE, teacher=make_teacher())
     state.clip = bound
-    for name, gradient in gradients(state, [(*make_batch(), ())], weights).items():
+    clipped = gradients(state, [(*make_batch(), ())], weights)
+    assert clipped.keys() == {"generators", "critics"}
+    for name, gradient in clipped.items():
         assert float(gradient.norm()) == pytest.approx(bound, rel=1e-3)
         torch.testing.assert_close(gradient / gradient.norm(), free[name] / free[name].norm())
 
@@ -71,9 +73,7 @@ def test_half_precision_scales_both_players_gradients_back(clip):
     stage = plain_critics(WHOLE)
     weights = term_weights(stage, 0)
     wanted = gradients(make_state(stage, teacher=make_teacher()), [(*make_batch(), ())], weights)
-    torch.manual_seed(0)
-    network = srkd.create_generator("srgan", channels=6, blocks=2, tail="lr")
-    state = build_state(fabric, stage, [network], {}, [make_teacher()], 0, clip=clip)
+    state = make_state(stage, teacher=make_teacher(), fabric=fabric, clip=clip)
     # Once only: the fused step would take the unscaling upon itself.
     for group in (g for o in state.optimizers.values() for g in o.param_groups):
         group["fused"] = None
@@ -81,6 +81,7 @@ def test_half_precision_scales_both_players_gradients_back(clip):
         optimizer.optimizer._step_supports_amp_scaling = False
     found = gradients(state, [(*make_batch(), ())], weights)
     assert scaler.get_scale() == 2.0**10  # grew after the critics' step and after the generators'
+    assert found.keys() == wanted.keys() == {"generators", "critics"}
     for name in wanted:
         angle = torch.nn.functional.cosine_similarity(found[name], wanted[name], dim=0)
         # Half precision loses the smallest of these gradients; a wrong scale would be off by a factor of 2.

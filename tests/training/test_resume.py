@@ -182,7 +182,7 @@ def test_a_run_killed_twenty_times_ends_as_an_undisturbed_one(photos, tmp_path):
     )
 
 
-def test_sigterm_saves_and_exits(photos, teacher, tmp_path):
+def test_sigterm_saves_and_exits(photos, tmp_path):
     command = train_command(photos, tmp_path / "run", "--strategy", "pretrain", "--steps", 100_000)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     log = tmp_path / "run" / "log.jsonl"

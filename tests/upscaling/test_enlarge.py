@@ -8,8 +8,8 @@ from conftest import bicubic, deep_png, deep_values
 from PIL import Image
 
 import srkd
-from srkd.images import resample
 from srkd.images.reading import read_image
+from srkd.images.resample import resize
 
 
 def test_alpha_has_no_dark_fringe(tmp_path, weights):
@@ -42,7 +42,7 @@ def test_any_size(tmp_path, photo, scale, deep):
     source = deep_png(tmp_path / "in.png", photo.astype(np.uint16) * 257 if deep else photo)
     found = deep_values(bicubic(source, tmp_path / "out.png", scale=scale)) / (257 if deep else 1)
     assert found.shape == (round(60 * scale), round(80 * scale), 3)
-    expected = resample.resize(photo.astype(float), found.shape[:2])
+    expected = resize(photo.astype(float), found.shape[:2])
     assert np.abs(found - expected).mean() < 4
 
 

@@ -26,6 +26,7 @@ def test_shipped_weights_load_by_name(name):
 def test_shipped_weights_have_their_scores(benchmark, name):
     recorded = list_shipped()[name]["scores"]
     result = srkd.evaluate(name, str(benchmark / "Set5"), protocol=recorded["protocol"])
+    assert recorded["Set5"].keys() == result["mean"].keys()
     for key, value in recorded["Set5"].items():
         assert result["mean"][key] == pytest.approx(value, abs=0.01 if key == "psnr" else 0.001)
 

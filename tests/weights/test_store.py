@@ -19,7 +19,7 @@ def test_weights_rebuild_their_own_model(tmp_path, name, options):
         torch.testing.assert_close(loaded(image), model(image), rtol=0, atol=1e-6)
 
 
-def test_weights_that_are_none(capsys, tmp_path, photos, weights, fails):
+def test_weights_that_are_none(tmp_path, photos, weights, fails):
     """A pickle that would run code, by either name; text; a discriminator; a cut file."""
 
     class Bomb:
