@@ -134,14 +134,15 @@ def test_a_full_disk_ends_packing_in_one_line_and_it_goes_on_later(photos, tmp_p
 # What takes two seconds elsewhere, a commit every third image, after 0.06 s.
 SLOWLY = """
 import itertools, sys, time, types
-from srkd.data import packed, prepare
+from srkd.commands.prepare import prepare
+from srkd.data import packed
 packed.time = types.SimpleNamespace(monotonic=itertools.count().__next__)
 append = packed.Appender.append
 def slowly(*arguments):
     append(*arguments)
     time.sleep(0.02)
 packed.Appender.append = slowly
-prepare.prepare(*sys.argv[1:])
+prepare(*sys.argv[1:])
 """
 
 
@@ -183,7 +184,7 @@ def test_as_many_files_as_df2k_take_no_more_memory_than_a_few(tmp_path):
         for number in range(50 // share):
             photo[number, number] = number
             Image.fromarray(photo).save(folder / f"large{number:02d}.jpg")
-        code = "import sys, resource; from srkd.data.prepare import prepare; prepare(*sys.argv[1:]);"
+        code = "import sys, resource; from srkd.commands.prepare import prepare; prepare(*sys.argv[1:]);"
         code += "assert 'torch' not in sys.modules;"
         code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         words = [sys.executable, "-c", code, str(folder), str(tmp_path / f"packed{share}")]

@@ -44,9 +44,9 @@ def test_half_precision_that_overflows_gives_way(tmp_path, photo, capsys):
     path = save_generator(model, tmp_path / "hot.safetensors")
     cool = open_runner(path, "cpu", precision="fp32")(photo)
     assert np.array_equal(open_runner(path, "cpu", precision="fp16")(photo), cool)
-    assert "going on in fp32" in capsys.readouterr().out
+    assert "continuing in fp32" in capsys.readouterr().out
     gentle = open_runner(path, "cpu", precision="bf16")(photo)
-    assert np.abs(gentle.astype(int) - cool).mean() < 8 and "going on" not in capsys.readouterr().out
+    assert np.abs(gentle.astype(int) - cool).mean() < 8 and "continuing" not in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

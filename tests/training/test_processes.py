@@ -20,9 +20,9 @@ import sys, torch
 sys.path.insert(0, sys.argv[1])
 from conftest import critic, make_teacher
 from srkd import create_generator
-from srkd.strategies import Loss, Mutual, Stage
+from srkd.config import Loss, Mutual, Stage
 from srkd.training.fit import make_fabric
-from srkd.training.recipe import Recipe
+from srkd.recipe import Recipe
 from srkd.training.state import build_state, term_weights
 from srkd.training.step import train_step
 fabric = make_fabric(Recipe("x", "pretrain", device="cpu", devices=2, threads=1))
