@@ -1,55 +1,54 @@
-"""The command line: the public functions, their signatures as options."""
+"""The command line: the public functions, with their signatures and docstrings as options and help."""
 
-import importlib
+import ast
 import inspect
-import json
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence, Set
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
+
+from cyclopts import App, CycloptsError, Group
 
 from srkd import __version__
-from srkd.errors import SrkdError, UsageError
+from srkd.errors import SrkdError, UsageError, name_missing_extra
+from srkd.options import Command, option_name
 
-# name -> where its function lives; imported for the command that is called and no other.
+# The commands as the help lists them. Each is a file in srkd/commands/; its function stands in the stub.
 COMMANDS = {
-    "quickstart": "srkd.commands.quickstart:quickstart",
-    "train": "srkd.commands.train:train",
-    "distill": "srkd.commands.distill:distill",
-    "finetune": "srkd.commands.finetune:finetune",
-    "mutual": "srkd.commands.mutual:mutual",
-    "compare": "srkd.commands.compare:compare",
-    "extend": "srkd.commands.extend:extend",
-    "prepare": "srkd.commands.prepare:prepare",
-    "runs": "srkd.commands.runs:list_runs",
-    "evaluate": "srkd.commands.evaluate:evaluate",
-    "upscale": "srkd.commands.upscale:upscale",
-    "export": "srkd.commands.export:export",
-    "interpolate": "srkd.commands.interpolate:interpolate",
-    "card": "srkd.commands.card:card",
-    "models": "srkd.commands.models:list_models",
+    "Use a network": ("upscale", "evaluate", "export", "interpolate", "card"),
+    "Train one": ("quickstart", "train", "distill", "finetune", "mutual", "extend", "compare"),
+    "Data and runs": ("prepare", "estimate", "config", "runs"),
+    "Look up": ("models", "taps", "backends"),
 }
-SHORT = {"-o": "--out", "-w": "--weights"}
+# Options that became commands.
+MOVED = {
+    "--dry-run": "srkd estimate",
+    "--print-config": "srkd config",
+    "--list-backends": "srkd backends",
+    "--taps": "srkd taps",
+}
+SUMMARY = "Make super-resolution GANs small by knowledge distillation."
+EPILOGUE = "srkd COMMAND --help explains a command. Also: srkd --version, srkd --install-completion [SHELL]."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 for a failure or 2 for misuse."""
+    """Runs the command line; returns 0, 1 for a failure, 2 for misuse, or 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0 if words else 2
-    if words[0] == "--version":
-        print(f"srkd {__version__}")
-        return 0
-    name, *words = words
-    if name not in COMMANDS:
-        print(f"srkd: unknown command '{name}'; choose from: {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
+    if not sys.warnoptions:
+        # Of libraries, about matters that are none of the user's.
+        warnings.simplefilter("ignore")
+    name = words[0] if words else ""
     try:
-        call(name, words)
-        return 0
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except ModuleNotFoundError as error:
+        _complain(name, name_missing_extra(error, f"srkd {name}"))
+        return UsageError.exit_code
     except SrkdError as error:
         _complain(name, error)
         return error.exit_code
@@ -57,11 +56,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"srkd {name}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # The reader is gone; Python would complain once more as it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
+def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    if not words or words[0] in ("-h", "--help"):
+        _overview().help_print()
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"srkd {__version__}")
+        return 0
+    if words[0] == "--install-completion":
+        return _install_completion(words[1:])
+    name, *rest = words
+    if name not in find_commands():
+        near = get_close_matches(name, find_commands(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from: {', '.join(find_commands())}"
+        print(f"srkd: unknown command '{name}'; {hint}", file=sys.stderr)
+        return 2
+    call(name, rest)
+    return 0
+
+
 def _complain(name: str, error: SrkdError) -> None:
-    """Prints an error; of several processes, misuse that all see is said by the first alone."""
+    """Prints an error; misuse, which all processes of a run see, by the first alone."""
     rank = os.environ.get("LOCAL_RANK", "0")
     if rank == "0":
         print(f"srkd {name}: {error}", file=sys.stderr)
@@ -69,169 +91,143 @@ def _complain(name: str, error: SrkdError) -> None:
         print(f"srkd {name}, process {rank}: {error}", file=sys.stderr)
 
 
-def call(name: str, words: Sequence[str]) -> None:
+@cache
+def find_commands() -> dict[str, str]:
+    """Each command with the import string of its function, in the order of the help; read from the stub, so
+    that nothing is imported."""
+    tree = ast.parse(Path(__file__).with_name("__init__.pyi").read_text(encoding="utf-8"))
+    homes = {
+        node.module.removeprefix("commands."): f"srkd.{node.module}:{node.names[0].name}"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("commands.")
+    }
+    return {name: homes[name] for names in COMMANDS.values() for name in names}
+
+
+def _overview() -> App:
+    """The program as its help shows it, importing no command."""
+    app = App(name="srkd", help=SUMMARY, help_epilogue=EPILOGUE, help_flags=(), version_flags=())
+    for number, (title, names) in enumerate(COMMANDS.items()):
+        group = Group(title, sort_key=number)
+        for order, name in enumerate(names):
+            place = find_commands()[name]
+            app.command(place, name=name, help=_first_sentence(place), group=group, sort_key=order)
+    return app
+
+
+def _first_sentence(place: str) -> str:
+    """The first line of a function's docstring."""
+    module, _, function = place.partition(":")
+    file = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    nodes = ast.parse(file.read_text(encoding="utf-8")).body
+    node = next(n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == function)
+    return (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def _install_completion(words: Sequence[str]) -> int:
+    app = App(name="srkd", help=SUMMARY, version=__version__)
+    for name in find_commands():
+        app.command(Command.of(name, find_commands()[name]).shown, name=name)
+    shell = words[0] if words else None
+    try:
+        path = app.install_completion(shell=shell)  # pyright: ignore[reportArgumentType]  # checked by cyclopts
+    except (ValueError, RuntimeError, CycloptsError) as error:
+        raise UsageError(f"--install-completion takes bash, zsh or fish: {error}") from error
+    print(f"completion installed -> {path}; start a new shell to use it")
+    return 0
+
+
+def call(name: str, words: Sequence[str]) -> Any:
     """Parses the words of a command and calls its function.
 
-    A recipe's keys are arguments that come before those of the command line; `--stages.a.b value` reaches
-    into a nested mapping.
+    Raises:
+        UsageError: the words do not fit the command.
     """
-    import yaml
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    from srkd.config import load_recipe, merge
-
-    function = find(name)
-    parameters = inspect.signature(function).parameters
-    positional = [key for key, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    # One that may be a list takes all the words.
-    several = [key for key in positional if "list[" in str(parameters[key].annotation)]
-    positional = positional[: positional.index(several[0]) + 1] if several else positional
-    places = [f"{key.upper()}..." if key in several else key.upper() for key in positional]
-    usage = " ".join(["%(prog)s", *places, "[OPTIONS]"])
-    parser = ArgumentParser(prog=f"srkd {name}", usage=usage, exit_on_error=False)
-    takes_recipe = "print_config" in parameters
-    if takes_recipe:
-        parser.add_argument(
-            "--config", help="a recipe: a YAML file of these arguments, or a shipped recipe's name"
-        )
-    parser.add_function_arguments(function, as_positional=False)
-    words, nested = _take_nested(words)
-    if takes_recipe:
-        keys = {action.dest for action in parser._actions} - {"help", "config"}
-        words = _with_recipe(words, keys, load_recipe)
-    words = _spell_out(words, parser, positional)
+    command = Command.of(name, find_commands()[name])
+    app = App(name=f"srkd {name}", default_command=command.shown, help_flags=(), version_flags=())
+    words = _normalise(words, command.flags)
+    if any(word in ("-h", "--help") for word in words[: words.index("--") if "--" in words else None]):
+        app.help_print()
+        return None
     try:
-        arguments = parser.parse_args(words).as_dict()
-    except ArgumentError as error:
-        raise UsageError(f"{_plain(str(error))}; see srkd {name} --help") from error
-    arguments.pop("config", None)
-    for path, text in nested:
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--{'.'.join(path)}: '{text}' is not valid YAML") from error
-        if not isinstance(arguments.get(path[0], ""), dict):
-            raise UsageError(f"--{'.'.join(path)}: there is no mapping '{path[0]}'; see srkd {name} --help")
-        for key in reversed(path):
-            value = {key: value}
-        arguments[path[0]] = merge(arguments.get(path[0]) or {}, value[path[0]], path[0])
-    function(**arguments)
+        _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise UsageError(f"{_explain(error)}; see srkd {name} --help") from error
+    arguments = _merge_recipe(command, dict(bound.arguments))
+    for key in command.required:
+        if key not in arguments:
+            raise UsageError(f"{key.upper()} is missing; see srkd {name} --help")
+    if "quiet" in arguments:
+        arguments["verbose"] = not arguments.pop("quiet")
+    return command.function(**arguments)
 
 
-def _plain(message: str) -> str:
-    """A parser's message in the words of the command line, on one line."""
-    message = re.sub(r"Parser key \"(\w+)\":", r"--\1:", " ".join(message.split()))
-    message = re.sub(r"a typing\.Literal\[([^]]*)\]", r"one of \1", message)
-    return re.sub(r"a <class '(\w+)'>", r"\1", message)
-
-
-def find(name: str) -> Callable:
-    """The function behind a command."""
-    module, _, attribute = COMMANDS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _take_nested(words: Sequence[str]) -> tuple[list[str], list[tuple[list[str], str]]]:
-    """Takes options with a dot, `--stages.a.b value` and `--stages.a.b=value`, out of the words."""
-    rest, nested = [], []
+def _normalise(words: Sequence[str], flags: set[str]) -> list[str]:
+    """Option names with dashes, `--a.b VALUE` as `--set a.b=VALUE`, and flags with a value as one word."""
+    result: list[str] = []
     queue = list(words)
     while queue:
         word = queue.pop(0)
-        if not re.match(r"--\w+\.", word):
-            rest.append(word)
-            continue
-        key, found, value = word.removeprefix("--").partition("=")
-        if not found:
-            if not queue:
-                raise UsageError(f"--{key} needs a value")
-            value = queue.pop(0)
-        nested.append((key.split("."), value))
-    return rest, nested
-
-
-def _spell_out(words: Sequence[str], parser: Any, positional: Sequence[str]) -> list[str]:
-    """Makes every word `--snake_case=value`: from dashes, from a short form, from `--option value`, from a
-    bare `--flag`, and from a positional word, whose name is the next of `positional` (a list takes all)."""
-    flags = {action.dest for action in parser._actions if getattr(action, "_typehint", None) is bool}
-    lists = {
-        action.dest for action in parser._actions if list[str] in get_args(getattr(action, "_typehint", None))
-    }
-    several: dict[str, list[str]] = {}
-    names = iter(positional)
-    name = None
-    result = []
-    queue = list(words)
-    while queue:
-        word = queue.pop(0)
-        word = SHORT.get(word, word)
-        if not word.startswith("-") or word == "-":
-            if name not in lists:
-                name = next(names, None)
-            if name is not None and name in lists:
-                several.setdefault(name, []).append(word)
-            else:
-                result.append(f"--{name}={word}" if name else word)
-        elif word.startswith("--"):
-            key, found, value = word[2:].partition("=")
-            key = key.replace("-", "_")
-            if not found and key in flags:
-                value = queue.pop(0) if queue[:1] in (["true"], ["false"]) else "true"
-            elif not found and queue and key != "help":
+        if word == "--":
+            return [*result, word, *queue]
+        option, found, value = word.partition("=")
+        if word.startswith("--") and "." in option:
+            if not found:
+                if not queue:
+                    raise UsageError(f"{option} needs a value")
                 value = queue.pop(0)
-            if key in lists and value and not value.startswith("["):
-                several.setdefault(key, []).append(value)
-            else:
-                result.append(f"--{key}={value}" if found or value else f"--{key}")
+            result.append(f"--set={option[2:].replace('-', '_')}={value}")
+        elif word.startswith("--"):
+            option = option.replace("_", "-")
+            if option in flags and not found and queue[:1] in (["true"], ["false"]):
+                found, value = "=", queue.pop(0)
+            result.append(option + found + value)
         else:
             result.append(word)
-    # An option that is given several times is a list.
-    result += [
-        f"--{key}={values[0] if len(values) == 1 else json.dumps(values)}" for key, values in several.items()
-    ]
     return result
 
 
-def _with_recipe(words: list[str], known: Set[str], load: Callable) -> list[str]:
-    """Puts the arguments of a `--config` recipe before the words."""
-    for index, word in enumerate(words):
-        if word == "--config" and index + 1 < len(words):
-            name, rest = words[index + 1], words[:index] + words[index + 2 :]
-        elif word.startswith("--config="):
-            name, rest = word.partition("=")[2], words[:index] + words[index + 1 :]
-        else:
-            continue
-        recipe = load(name)
-        for key in recipe:
-            if key not in known:
-                raise UsageError(
-                    f"recipe {name}: unknown key '{key}'; choose from: {', '.join(sorted(known))}"
-                )
-        pairs = [
-            (key, value if isinstance(value, str) else json.dumps(value)) for key, value in recipe.items()
-        ]
-        return [*(f"--{key}={text}" for key, text in pairs), *rest]
-    return words
+def _merge_recipe(command: Command, given: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's values under those given, and single fields set over both."""
+    if not (command.takes_recipe or command.mappings & given.keys()):
+        return given
+    from srkd.config import load_recipe, merge
+
+    overrides, config = given.pop("set", None) or [], given.pop("config", None)
+    arguments = dict(load_recipe(config)) if config else {}
+    known = inspect.signature(command.shown).parameters.keys() - {"set", "config", "quiet"}
+    for key in arguments:
+        if key not in known:
+            raise UsageError(f"recipe {config}: unknown key '{key}'; choose from: {', '.join(sorted(known))}")
+    for key in command.mappings & given.keys():
+        given[key] = _read_yaml(given[key], option_name(key))
+    arguments |= given
+    for override in overrides:
+        path, found, text = override.partition("=")
+        first, *inner = path.split(".")
+        if not found or not inner or first not in command.mappings:
+            choices = " or ".join(sorted(command.mappings))
+            raise UsageError(f"--set {override}: give PATH=VALUE, with a PATH below {choices}")
+        value = _read_yaml(text, f"--set {path}")
+        for key in reversed(inner):
+            value = {key: value}
+        arguments[first] = merge(arguments.get(first) or {}, value, first)
+    return arguments
 
 
-def _overview() -> str:
-    """The help of `srkd`: each command with the first line of its function's docstring, read without
-    importing anything heavy."""
-    import ast
-    from importlib.util import find_spec
+def _read_yaml(text: str, where: str) -> Any:
+    import yaml
 
-    lines = [
-        "usage: srkd COMMAND [OPTIONS]",
-        "",
-        "Make super-resolution GANs small by knowledge distillation.",
-        "",
-    ]
-    for name, place in COMMANDS.items():
-        module, _, attribute = place.partition(":")
-        spec = find_spec(module)
-        assert spec is not None and spec.origin is not None
-        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-        node = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == attribute)
-        lines.append(f"  {name:<12}{(ast.get_docstring(node) or '').splitlines()[0]}")
-    return "\n".join(
-        [*lines, "", "srkd COMMAND --help lists a command's options; srkd --version the version."]
-    )
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where}: '{text}' is not valid YAML") from error
+
+
+def _explain(error: CycloptsError) -> str:
+    """A parser's message as one line, with where an option has gone."""
+    text = " ".join(str(error).split()).rstrip(".")
+    for option, command in MOVED.items():
+        if option in text:
+            return f"{option} is a command of its own now: {command}"
+    return text[:1].lower() + text[1:]

@@ -32,3 +32,24 @@ def choose(kind: str, name: T, choices: Iterable[T]) -> T:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type's name where it has none."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+# Packages that an extra of their own brings; all others that can be missing come with `train`.
+_EXTRAS = {"openvino": "openvino", "ncnn": "ncnn", "pnnx": "ncnn"}
+
+
+def name_missing_extra(error: ModuleNotFoundError, what: str = "this") -> UsageError:
+    """The error that says which extra brings a missing package.
+
+    Args:
+        error: the import that failed.
+        what: what needs the package, for the message.
+
+    Raises:
+        ModuleNotFoundError: the missing module is one of srkd itself, which no installation would bring.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "srkd"):
+        raise error
+    extra = _EXTRAS.get(package, "train")
+    return UsageError(f"{what} needs the package {package}; install it with: pip install 'srkd[{extra}]'")

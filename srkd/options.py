@@ -1,0 +1,227 @@
+"""A function's signature and docstring as the options of a command, in the form that cyclopts takes."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, Union, Unpack, get_args, get_origin, get_type_hints
+
+from cyclopts import Group, Parameter
+
+# Options as a command's help groups them; what stands in none is an option of its own kind.
+OPTIONS = {
+    "What": (
+        *(
+            "images",
+            "weights",
+            "model",
+            "data",
+            "first",
+            "second",
+            "recipe",
+            "methods",
+            "strategy",
+            "teacher",
+        ),
+        *(
+            "teacher_discriminator",
+            "start",
+            "old",
+            "replay",
+            "val",
+            "lr",
+            "scale",
+            "model_options",
+            "control",
+        ),
+        *("members", "critics", "config"),
+    ),
+    "How": (
+        *(
+            "set",
+            "stages",
+            "steps",
+            "crop",
+            "batch",
+            "rate",
+            "seed",
+            "seeds",
+            "degradation",
+            "weight",
+            "alpha",
+            "taps",
+        ),
+        *("protocol", "lpips", "tta", "branch", "calibrate", "teacher_precision", "skip_bad", "clip"),
+    ),
+    "Where to": (
+        *("out", "json", "format", "quality", "overwrite", "resume", "allow_changes", "save_every", "keep"),
+        *("validate_every", "retries", "tensorboard", "quiet"),
+    ),
+    "Where it runs": (
+        *("device", "devices", "nodes", "backend", "precision", "threads", "jobs", "tile", "megapixels"),
+        *("compile", "accumulate"),
+    ),
+}
+SHORT = {"out": "-o", "weights": "-w"}
+# What an option takes, where its type does not say it.
+METAVARS = {
+    **dict.fromkeys(("teacher", "teacher_discriminator", "start", "weights", "json"), "FILE"),
+    **dict.fromkeys(("lr", "calibrate"), "FOLDER"),
+    **dict.fromkeys(("out", "data", "replay", "val", "old"), "PATH"),
+    **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config"), "NAME"),
+    "set": "PATH=VALUE",
+}
+# Of functions that take a recipe's fields as options.
+CONFIG_HELP = "A recipe: a YAML file of these options, or the name of a shipped one. Options given here win."
+SET_HELP = "Override one field, as stages.transfer.losses.output.weight=0.5. May be repeated."
+
+
+class Command(NamedTuple):
+    """A command as the command line has it.
+
+    Args:
+        function: what runs.
+        shown: a function whose signature are the options, with their help.
+        flags: options without a value.
+        mappings: options whose value is YAML.
+        required: what must come from the command line or a recipe.
+        takes_recipe: whether there are `--config` and `--set`.
+    """
+
+    function: Callable[..., Any]
+    shown: Callable[..., Any]
+    flags: set[str]
+    mappings: set[str]
+    required: list[str]
+    takes_recipe: bool
+
+    @classmethod
+    def of(cls, name: str, place: str) -> "Command":
+        """Imports a command's function and reads its signature.
+
+        Args:
+            name: the command.
+            place: its function, as `module:name`.
+        """
+        module, _, attribute = place.partition(":")
+        function = getattr(importlib.import_module(module), attribute)
+        parameters, texts, takes_recipe = _read_signature(function)
+        required = [p.name for p in parameters if p.default is p.empty]
+        shown = [_show(p, texts.get(p.name, ""), takes_recipe) for p in parameters]
+        kinds = {p.name: _plain_type(p.annotation) for p in parameters}
+        shown.sort(key=lambda p: p.kind is p.KEYWORD_ONLY)
+
+        def stand_in(*_positional: Any, **_options: Any) -> None:
+            """Stands in for the function while the words are parsed."""
+
+        stand_in.__signature__ = inspect.Signature(shown)  # pyright: ignore[reportFunctionMemberAccess]  # as inspect reads it
+        stand_in.__annotations__ = {p.name: p.annotation for p in shown}
+        stand_in.__doc__ = _summary(function)
+        stand_in.__name__ = name
+        flags = {option_name(key) for key, kind in kinds.items() if kind is bool}
+        mappings = {key for key, kind in kinds.items() if kind is dict}
+        return cls(function, stand_in, flags, mappings, required, takes_recipe)
+
+
+def _read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, str], bool]:
+    """A function's parameters with resolved types, those of an unpacked TypedDict among them; their help;
+    and whether there is such a dictionary."""
+    hints = get_type_hints(function)
+    texts = _argument_help(function)
+    parameters, takes_recipe = [], False
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_recipe = True
+            (options,) = get_args(hint) if get_origin(hint) is Unpack else (hint,)
+            texts = {**_argument_help(options), **texts}
+            defaults = getattr(importlib.import_module(options.__module__), "DEFAULTS", {})
+            parameters += [
+                inspect.Parameter(key, parameter.KEYWORD_ONLY, default=defaults.get(key), annotation=kind)
+                for key, kind in get_type_hints(options).items()
+            ]
+        elif parameter.name == "verbose":
+            texts["quiet"] = "Print nothing but errors."
+            parameters.append(parameter.replace(name="quiet", default=False, annotation=bool))
+        elif parameter.name != "progress":
+            parameters.append(parameter.replace(annotation=hint))
+    if takes_recipe:
+        texts |= {"config": CONFIG_HELP, "set": SET_HELP}
+        extra = (("config", str), ("set", list[str]))
+        parameters += [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            for key, kind in extra
+        ]
+    return parameters, texts, takes_recipe
+
+
+def _argument_help(documented: Any) -> dict[str, str]:
+    from docstring_parser import parse
+
+    params = parse(inspect.getdoc(documented) or "").params
+    found = {
+        name.strip(): " ".join((p.description or "").split())
+        for p in params
+        for name in p.arg_name.split(",")
+    }
+    return {name: text[:1].upper() + text[1:] for name, text in found.items()}
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    """A docstring's text before its arguments, a line for each paragraph."""
+    text = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+
+
+def _plain_type(hint: Any) -> Any:
+    """A type as the command line knows it: list[str] for several, dict for a mapping, else without None."""
+    kinds = list(get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))
+    kinds = [kind for kind in kinds if kind is not NoneType]
+    origins = [get_origin(kind) or kind for kind in kinds]
+    if any(isinstance(o, type) and issubclass(o, dict) for o in origins):
+        return dict
+    if any(isinstance(o, type) and issubclass(o, Sequence) and o is not str for o in origins):
+        return list[str]
+    kinds = [str if kind is Path else kind for kind in kinds]
+    return Union[tuple(dict.fromkeys(kinds))]  # noqa: UP007  # of types that are known only here
+
+
+def _show(parameter: inspect.Parameter, text: str, takes_recipe: bool) -> inspect.Parameter:
+    """A parameter as cyclopts takes it."""
+    name, kind = parameter.name, _plain_type(parameter.annotation)
+    groups = [title for title, names in OPTIONS.items() if name in names]
+    title = groups[0] if groups else "Options"
+    order = [*OPTIONS, "Options"].index(title)
+    default = parameter.default
+    given = default is not parameter.empty and default is not None and default is not False and default != {}
+    settings = Parameter(
+        name=[option_name(name), SHORT[name]] if name in SHORT else option_name(name),
+        group=Group(title, sort_key=order),
+        help=text,
+        negative=(),
+        converter=_to_whole if kind is int or int in get_args(kind) else None,
+        metavar="YAML" if kind is dict else METAVARS.get(name),
+        show_default=given,
+    )
+    empty = parameter.empty if default is parameter.empty and not takes_recipe else None
+    annotation = Annotated[str if kind is dict else kind, settings]
+    return parameter.replace(
+        annotation=annotation, default=default if given else (False if kind is bool else empty)
+    )
+
+
+def _to_whole(kind: Any, tokens: Sequence[Any]) -> Any:
+    """A whole number, or one of a union's words; cyclopts itself would round 1.5."""
+    text = tokens[0].value
+    words = [word for part in get_args(kind) for word in get_args(part)]
+    if text in words:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a whole number{' or ' * bool(words)}{', '.join(words)}") from None
+
+
+def option_name(name: str) -> str:
+    return "--" + name.replace("_", "-")
