@@ -20,6 +20,8 @@ COMMANDS = {
     "distill": "srkd.commands.distill:distill",
     "finetune": "srkd.commands.finetune:finetune",
     "mutual": "srkd.commands.mutual:mutual",
+    "estimate": "srkd.commands.estimate:estimate",
+    "config": "srkd.commands.config:show_config",
     "compare": "srkd.commands.compare:compare",
     "extend": "srkd.commands.extend:extend",
     "prepare": "srkd.commands.prepare:prepare",
@@ -89,7 +91,7 @@ def call(name: str, words: Sequence[str]) -> None:
     places = [f"{key.upper()}..." if key in several else key.upper() for key in positional]
     usage = " ".join(["%(prog)s", *places, "[OPTIONS]"])
     parser = ArgumentParser(prog=f"srkd {name}", usage=usage, exit_on_error=False)
-    takes_recipe = "print_config" in parameters
+    takes_recipe = "options" in parameters
     if takes_recipe:
         parser.add_argument(
             "--config", help="a recipe: a YAML file of these arguments, or a shipped recipe's name"
