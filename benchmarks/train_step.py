@@ -28,6 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 from srkd import create_discriminator, create_generator
 from srkd.config import Loss, Stage
 from srkd.data import Crops, Pair, open_data
+from srkd.images.tensors import to_batch
 from srkd.metrics.trunks import load_trunk
 from srkd.strategies import STRATEGIES
 from srkd.training.seeds import hash_int

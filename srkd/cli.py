@@ -112,6 +112,8 @@ def call(name: str, words: Sequence[str]) -> None:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UsageError(f"--{'.'.join(path)}: '{text}' is not valid YAML") from error
+        if takes_recipe and path[0] in ("stages", "model_options"):
+            arguments.setdefault(path[0], {})
         if not isinstance(arguments.get(path[0], ""), dict):
             raise UsageError(f"--{'.'.join(path)}: there is no mapping '{path[0]}'; see srkd {name} --help")
         for key in reversed(path):

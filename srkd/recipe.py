@@ -37,7 +37,7 @@ class RunOptions(TypedDict, total=False):
         teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
         start: weights to start from; the strategy's pretraining stage is then skipped. Where `model` has
             another tail, the tail starts with fresh weights.
-        members: generators in the cohort, each with critics of its own; 2 for the strategy mutual when not given.
+        members: generators in the cohort, each with critics of its own; 2 for `mutual` when not given.
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.
         out: folder for weights, checkpoints and logs; `runs/VERB` when not given.

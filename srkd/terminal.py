@@ -122,7 +122,8 @@ def progress(description: str, total: float, done: float = 0.0) -> Iterator[Adva
     ]
     shown = is_interactive()
     with rich.progress.Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task(description, total=total, completed=done, note="")
+        task = bar.add_task(description, total=total, note="")
+        bar.update(task, completed=done)
 
         def advance(amount: float, note: str = "", /) -> None:
             nonlocal done

@@ -1,4 +1,4 @@
-"""`python -m srkd.training RECIPE.yaml`: runs a recipe that names its strategy, and resumes it where it was."""
+"""`python -m srkd.training RECIPE.yaml`: runs a recipe that names its strategy, or resumes it."""
 
 import sys
 
