@@ -641,14 +641,14 @@ def _start(recipe: Recipe, index: int) -> nn.Module:
     if recipe.start is None:
         return create_generator(recipe.model or DEFAULT_MODEL, recipe.scale, **recipe.model_options)
     started = load_generator(recipe.start)
-    if recipe.model is None and not hasattr(started, "config"):
+    if recipe.model is None and started.config is None:
         raise UsageError(f"{recipe.start} is not of this package; name its architecture with --model")
     if recipe.model is None:
         if started.scale != recipe.scale:
             raise UsageError(f"{recipe.start} is x{started.scale}; give --scale {started.scale}")
         return started
     network = create_generator(recipe.model, recipe.scale, **recipe.model_options)
-    if not copy_weights(started, network, recipe.start, fresh="tail"):
+    if not copy_weights(started, network, recipe.start, fresh=network.tail_name):
         console.print(
             f"{recipe.start} has another tail than {recipe.model}, whose own begins anew", markup=False
         )
