@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 import yaml
-from torch import nn
 
 from srkd.errors import SrkdError, UsageError, first_line
 from srkd.files import replacing
 from srkd.models import create_discriminator
+from srkd.models.base import Discriminator
 from srkd.recipe import CHANGEABLE, Recipe
 from srkd.terminal import note
 from srkd.training.logs import read_state
@@ -104,12 +104,12 @@ def is_finished(recipe: Recipe) -> bool:
     return True
 
 
-def dump_critics(critics: Mapping[tuple[int, str, int], nn.Module]) -> list[dict[str, Any]]:
+def dump_critics(critics: Mapping[tuple[int, str, int], Discriminator]) -> list[dict[str, Any]]:
     """Discriminators by (member, critic, copy) as plain values, with what rebuilds them."""
     return [{"key": list(key), "config": c.config, "weights": c.state_dict()} for key, c in critics.items()]
 
 
-def load_critics(saved: list[dict[str, Any]]) -> dict[tuple[int, str, int], nn.Module]:
+def load_critics(saved: list[dict[str, Any]]) -> dict[tuple[int, str, int], Discriminator]:
     """What `dump_critics` made, rebuilt."""
     critics = {}
     for entry in saved:

@@ -11,7 +11,6 @@ import torch
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import nn
 
 from srkd.config import Stage
 from srkd.data import Batch, Crops, DataSet, Pair, open_data
@@ -19,6 +18,7 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import hash_file, name_by_hash
 from srkd.images.tensors import to_batch
 from srkd.models import create_generator
+from srkd.models.base import Discriminator, Generator
 from srkd.recipe import Recipe
 from srkd.strategies import DEFAULT_MODEL, STRATEGIES
 from srkd.terminal import note, say
@@ -31,7 +31,7 @@ from srkd.training.state import State, build_state
 from srkd.training.step import Part
 from srkd.training.teachers import Teacher, find_teachers, load_teachers
 from srkd.training.validation import degrade_batch, degrade_validation
-from srkd.weights.store import copy_weights, load_own_generator
+from srkd.weights.store import copy_weights, load_generator, load_own_generator
 
 _HANG = timedelta(minutes=30)  # how long processes wait for one another, validation included
 
@@ -54,7 +54,7 @@ class Job:
     recipe: Recipe
     stages: dict[str, Stage]
     fabric: Fabric
-    networks: list[nn.Module]
+    networks: list[Generator]
     teachers: list[Teacher]
     taught_by: str | None
     data: DataSet
@@ -62,7 +62,7 @@ class Job:
     log: RunLog
     seconds: float = 0.0
     memory: int = 0
-    former: dict[tuple[int, str, int], nn.Module] = field(default_factory=dict)
+    former: dict[tuple[int, str, int], Discriminator] = field(default_factory=dict)
     psnr: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
 
@@ -130,7 +130,7 @@ def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
         SrkdError, UsageError: one of them is missing, damaged or does not fit.
     """
     torch.manual_seed(recipe.seed)
-    networks: list[nn.Module] = [_start_network(recipe, index) for index in range(recipe.members)]
+    networks = [_start_network(recipe, index) for index in range(recipe.members)]
     smallest = max(stage.crop for stage in stages.values())
     load, hashes, taught_by = _plan_teachers(recipe, stages)
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad, hashes)
@@ -212,19 +212,19 @@ def lock_run(folder: Path, resume: bool) -> Iterator[None]:
                     path.rmdir()
 
 
-def _start_network(recipe: Recipe, index: int) -> nn.Module:
+def _start_network(recipe: Recipe, index: int) -> Generator:
     """A member's generator with its initial weights, of its own seed or from `recipe.start`."""
     torch.manual_seed(derive_seed(recipe.seed, "generator", index))
     model = recipe.model or STRATEGIES[recipe.strategy].model or DEFAULT_MODEL
     if recipe.start is None:
         return create_generator(model, recipe.scale, **recipe.model_options)
-    started = load_own_generator(recipe.start)
     if recipe.model is None:
+        started = load_own_generator(recipe.start)
         if started.scale != recipe.scale:
             raise UsageError(f"{recipe.start} is x{started.scale}; give --scale {started.scale}")
         return started
     network = create_generator(model, recipe.scale, **recipe.model_options)
-    if not copy_weights(started, network, recipe.start, fresh="tail"):
+    if not copy_weights(load_generator(recipe.start), network, recipe.start, fresh=network.tail_name):
         note(f"{recipe.start} has another tail than {model}, which starts with fresh weights there")
     return network
 

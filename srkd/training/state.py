@@ -14,6 +14,7 @@ from srkd.config import Critic, Stage
 from srkd.errors import UsageError
 from srkd.losses import create_loss
 from srkd.models import create_discriminator
+from srkd.models.base import Discriminator, Generator
 from srkd.terminal import note
 from srkd.training.optimizers import create_optimizer
 from srkd.training.requirements import check_stage, uses_teacher
@@ -21,7 +22,7 @@ from srkd.training.schedules import cosine_rate
 from srkd.training.seeds import derive_seed
 from srkd.training.teachers import Teacher
 
-Critics = Mapping[tuple[int, str, int], nn.Module]  # discriminators by (member, critic, copy)
+Critics = Mapping[tuple[int, str, int], Discriminator]  # discriminators by (member, critic, copy)
 
 
 @dataclass
@@ -37,17 +38,17 @@ class CriticPlayer:
     """
 
     spec: Critic
-    network: nn.Module
+    network: Discriminator
     module: Any
     for_generator: Callable[[Tensor], Tensor]
-    imitated: nn.Module | None = None
+    imitated: Discriminator | None = None
 
 
 @dataclass
 class Member:
     """A generator, its running average, its losses, and its critics by name (one or several copies)."""
 
-    network: nn.Module
+    network: Generator
     generator: Any
     average: AveragedModel
     losses: dict[str, nn.Module]
@@ -151,7 +152,7 @@ class State:
 def build_state(
     fabric: Fabric,
     stage: Stage,
-    networks: Sequence[nn.Module],
+    networks: Sequence[Generator],
     previous: Critics,
     teachers: Sequence[Teacher],
     seed: int,
@@ -209,7 +210,7 @@ class _Builder:
     compile: bool
     bare: bool
 
-    def member(self, index: int, network: nn.Module, previous: Critics) -> Member:
+    def member(self, index: int, network: Generator, previous: Critics) -> Member:
         network = network.to(self.fabric.device).to(memory_format=torch.channels_last).train()
         # Copied before losses hook into the network: the average must not answer for it.
         average = AveragedModel(network, multi_avg_fn=_average(self.stage.ema))
@@ -223,7 +224,7 @@ class _Builder:
                 critics[name].append(self.critic(spec, previous.get((index, name, copy))))
         return Member(network, generator, average, losses, critics)
 
-    def losses(self, index: int, student: nn.Module) -> dict[str, nn.Module]:
+    def losses(self, index: int, student: Generator) -> dict[str, nn.Module]:
         teacher = self.teacher
         modules = {
             "student": student,
@@ -239,7 +240,7 @@ class _Builder:
                 losses[name] = self.fabric.strategy.setup_module(losses[name])
         return losses
 
-    def critic(self, spec: Critic, former: nn.Module | None) -> CriticPlayer:
+    def critic(self, spec: Critic, former: Discriminator | None) -> CriticPlayer:
         imitated = None
         if spec.init == "previous" and former is not None:
             network = former

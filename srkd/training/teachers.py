@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from srkd.errors import UsageError
 from srkd.files import name_by_hash
+from srkd.models.base import Discriminator, Generator
 from srkd.terminal import note
 from srkd.weights.catalogue import find_weights, list_shipped
 from srkd.weights.store import load_discriminator, load_generator
@@ -23,7 +24,7 @@ class Teacher(nn.Module):
         LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module | None = None, name: str = ""):
+    def __init__(self, generator: Generator, discriminator: Discriminator | None = None, name: str = ""):
         super().__init__()
         self.generator, self.discriminator, self.name = generator, discriminator, name
         self.eval().requires_grad_(False)
