@@ -28,10 +28,11 @@ from torch.profiler import ProfilerActivity, profile
 from srkd import create_discriminator, create_generator
 from srkd.config import Loss, Stage
 from srkd.data import Crops, Pair, open_data
+from srkd.images.tensors import to_batch
 from srkd.metrics.trunks import load_trunk
 from srkd.strategies import STRATEGIES
-from srkd.training.fit import to_tensor
-from srkd.training.state import build_state, hash_int, term_weights
+from srkd.training.seeds import hash_int
+from srkd.training.state import build_state
 from srkd.training.step import train_step
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -80,7 +81,7 @@ def make_step(stage: Stage, batches: Callable[[int], Sequence[Tensor]], compile:
         torch.manual_seed(hash_int(f"0/stage/{step}/0"))
         state.set_rates(step)
         lr, hr, *targets = batches(step)
-        train_step(state, [(lr, hr, tuple(targets))], term_weights(stage, step))
+        train_step(state, [(lr, hr, tuple(targets))], step)
 
     return take
 
@@ -138,11 +139,10 @@ def make_bare_step(stage: Stage, lr: Tensor, hr: Tensor) -> Callable[[], None]:
 
 def make_loader(crops: Crops) -> Callable[[int], list[Tensor]]:
     """The data of a step by its number, cropped and converted to tensors."""
-    fabric = make_fabric()
 
     def load(step: int) -> list[Tensor]:
         batch = crops(step)
-        return [to_tensor(fabric, images) for images in (batch.lr, batch.hr, *batch.targets)]
+        return [to_batch(images) for images in (batch.lr, batch.hr, *batch.targets)]
 
     return load
 

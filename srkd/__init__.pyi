@@ -1,7 +1,9 @@
 from .commands.backends import list_backends as list_backends
 from .commands.card import card as card
 from .commands.compare import compare as compare
+from .commands.config import show_config as show_config
 from .commands.distill import distill as distill
+from .commands.estimate import estimate as estimate
 from .commands.evaluate import evaluate as evaluate
 from .commands.export import export as export
 from .commands.extend import extend as extend

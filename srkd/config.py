@@ -1,5 +1,6 @@
 """What is trained, as data: losses, critics, stages and strategies as dataclasses, merged from YAML.
 
+"Discriminator" is a network; a "critic" is a discriminator's place in a stage, with its loss and schedule.
 This module imports no torch.
 """
 
@@ -12,10 +13,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from srkd.errors import UsageError, choose
+from srkd.files import StrPath
 
 Schedule = Literal["constant", "linear", "cosine"]
-
-
 Gan = Literal["vanilla", "least_squares", "hinge", "relativistic"]
 
 
@@ -126,10 +126,21 @@ class Stage:
 
 @dataclass(frozen=True)
 class Strategy:
-    """Stages in their order, and how the teacher that they imitate was trained."""
+    """What a strategy runs.
+
+    Args:
+        stages: in their order.
+        verb: the verb that runs it.
+        teacher: how the teacher that it imitates was trained.
+        model: the generator to train when none is named, if it is not the usual one.
+        members: generators in the cohort when their number is not given to the verb.
+    """
 
     stages: dict[str, Stage]
+    verb: Literal["train", "distill", "finetune", "mutual"]
     teacher: Literal["psnr", "gan"] | None = None
+    model: str | None = None
+    members: int = 1
 
 
 def override_stages(
@@ -156,7 +167,7 @@ def override_stages(
         if name in overrides and overrides[name] is None:
             continue
         merged = merge(merge(asdict(stage), common), overrides.get(name, {}), f"stages.{name}")
-        result[name] = _build(Stage, merged, f"stages.{name}")
+        result[name] = build(Stage, merged, f"stages.{name}")
     if not result:
         raise UsageError("no stage is left to run")
     return result
@@ -169,12 +180,13 @@ def merge(base: Mapping[str, Any], over: Any, where: str = "") -> dict[str, Any]
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = merge(old, value, f"{where}.{key}") if nested else value  # type: ignore[arg-type]
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = merge(old, value, f"{where}.{key}")
+        result[key] = value
     return result
 
 
-def load_recipe(recipe: str | Path) -> dict[str, Any]:
+def load_recipe(recipe: StrPath) -> dict[str, Any]:
     """Reads a recipe: the arguments of a training verb, as `srkd.distill(**load_recipe("my.yaml"))`.
 
     Args:
@@ -197,35 +209,61 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
     return content
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Makes `value`, as YAML gives it, into an instance of the annotated type `kind`."""
+def build(kind: Any, value: Any, where: str) -> Any:
+    """Makes a value, as YAML or Python gives it, an instance of an annotated type: dataclasses, mappings of
+    them, lists, unions, Literals, numbers, texts and paths.
+
+    Raises:
+        UsageError: it is of another type, named with its place.
+    """
     origin, args = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
     if is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise UsageError(f"{where}: expected a mapping, not {value!r}")
-        hints = get_type_hints(kind)
-        for key in value:
-            if key not in hints:
-                names = ", ".join(f.name for f in fields(kind))
-                raise UsageError(f"{where}: unknown key '{key}'; choose from: {names}")
-        return kind(**{key: _build(hints[key], item, f"{where}.{key}") for key, item in value.items()})  # type: ignore[operator]
+        return _build_dataclass(kind, value, where)
     if origin is dict and is_dataclass(args[1]):
         if not isinstance(value, Mapping):
             raise UsageError(f"{where}: expected a mapping, not {value!r}")
         present = {key: item for key, item in value.items() if item is not None}
-        return {key: _build(args[1], item, f"{where}.{key}") for key, item in present.items()}
+        return {key: build(args[1], item, f"{where}.{key}") for key, item in present.items()}
     if origin is UnionType:
-        return None if value is None else _build(next(a for a in args if a is not NoneType), value, where)
+        choices = [choice for choice in args if choice is not NoneType]
+        if value is None and NoneType in args:
+            return None
+        lists = [choice for choice in choices if get_origin(choice) is list]
+        return build(lists[0] if lists and isinstance(value, list | tuple) else choices[-1], value, where)
     if origin is Literal:
         if value not in args:
             raise UsageError(f"{where}: '{value}' is not one of {', '.join(map(str, args))}")
         return value
+    if origin is list and isinstance(value, list | tuple):
+        return [build(args[0], item, where) for item in value]
+    return _build_plain(origin or kind, value, where)
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where}: expected a mapping, not {value!r}")
+    hints = get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            names = ", ".join(f.name for f in fields(kind))
+            raise UsageError(f"{where}: unknown key '{key}'; choose from: {names}")
+    return kind(**{key: build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+
+
+def _build_plain(kind: type, value: Any, where: str) -> Any:
+    if kind is str and isinstance(value, Path):
+        return str(value)
     if kind is float and isinstance(value, str):  # YAML reads 1e-4 as a string
         try:
             value = float(value)
         except ValueError:
             raise UsageError(f"{where}: expected a number, not '{value}'") from None
-    wanted = (int, float) if kind is float else origin or kind
+    wanted = (int, float) if kind is float else kind
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-        raise UsageError(f"{where}: expected {getattr(origin or kind, '__name__', kind)}, not {value!r}")
+        raise UsageError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, not {value!r}")
     return float(value) if kind is float else value
+
+
+_NAMES = {str: "a text", dict: "a mapping", list: "a list", float: "a number", bool: "true or false"}

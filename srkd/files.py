@@ -70,17 +70,12 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def file_hash(path: Path) -> str:
-    """The first 16 hex digits of a file's SHA-256, which names weights without their path."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def hash_file(path: Path, digits: int = 64) -> str:
+    """SHA-256 of a file's bytes, its first hex digits. Sixteen name weights without their path."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:digits]
 
 
 def name_by_hash(path: Path) -> str:
     """A file's name without its path: its stem and the hash of its bytes."""
-    return f"{path.stem}@{file_hash(path)}"
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{path.stem}@{hash_file(path, 16)}"

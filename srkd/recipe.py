@@ -1,18 +1,24 @@
-"""The arguments of a training run, and the stages they come to. Imports no torch."""
+"""The arguments of a training run, and the stages that follow from them. Imports no torch."""
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+import math
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import Any, Literal, TypedDict, get_type_hints
 
 import yaml
 
-from srkd.config import Stage, override_stages
+from srkd.config import Stage, build, override_stages
 from srkd.errors import UsageError, choose
+from srkd.files import StrPath
 from srkd.strategies import STRATEGIES
 
 _COUNTS = ("members", "critics", "devices", "nodes", "accumulate", "save_every", "keep", "validate_every")
+_OPTIONAL_COUNTS = ("steps", "crop", "batch", "threads")
 
+# Options of a verb that are not part of its recipe.
+VERB_OPTIONS = frozenset(["resume", "allow_changes"])
 
-# What a run may change when it goes on: where and how it runs, not what it comes to.
+# What a resumed run may change: where and how it runs, not what it trains.
 CHANGEABLE = frozenset(
     [
         *("out", "device", "devices", "nodes", "compile", "threads"),
@@ -21,26 +27,20 @@ CHANGEABLE = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a training run.
+class RunOptions(TypedDict, total=False):
+    """Options that all training verbs share.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
-            `embedded`.
-        strategy: what to run, a key of srkd.strategies.STRATEGIES.
-        model: the generator to train, a name that `srkd models` lists; that of `start`, or
-            `srgan_student_lite`, when not given.
         model_options: arguments of its architecture, over those of the named size.
         teacher: weights of the teacher: a file of this package, one that spandrel loads, ONNX, or a shipped
             name; may be given several times. Its images come from a packed data set that holds them.
         teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
         start: weights to start from; the strategy's pretraining stage is then skipped. Where `model` has
-            another tail than they have, its own begins anew.
-        members: generators in the cohort, each with critics of its own.
+            another tail, the tail starts with fresh weights.
+        members: generators in the cohort, each with critics of its own; 2 for `mutual` when not given.
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.
-        out: folder for weights, checkpoints and logs.
+        out: folder for weights, checkpoints and logs; `runs/VERB` when not given.
         replay: data to train on besides, in equal parts.
         val: data for validation, in the forms of data, or a list of images of data as `sha256sum` writes it;
             those that `srkd prepare` set aside, or every 40th, when not given.
@@ -62,10 +62,64 @@ class Recipe:
         save_every: steps between checkpoints.
         keep: checkpoints kept.
         validate_every: steps between validations.
-        retries: how often a stage goes back to its last checkpoint, at half the rate, when a loss or gradient
+        retries: how often a stage returns to its last checkpoint, at half the rate, when a loss or gradient
             is not finite.
         tensorboard: write TensorBoard's files too: losses, rates, scores and image strips.
         skip_bad: leave out training images that cannot be read or are too small, and say so.
+        resume: continue from the last checkpoint in `out`; start where there is none.
+        allow_changes: with `resume`, continue although the recipe or the data changed.
+    """
+
+    model_options: dict[str, Any]
+    teacher: Sequence[StrPath] | StrPath | None
+    teacher_discriminator: StrPath | None
+    start: StrPath | None
+    members: int
+    critics: int
+    control: bool
+    out: StrPath
+    replay: StrPath | None
+    val: StrPath | None
+    degradation: Literal["none", "real"]
+    scale: int
+    steps: int | None
+    crop: int | None
+    batch: int | None
+    stages: dict[str, Any]
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    devices: int
+    nodes: int
+    precision: str
+    compile: bool
+    accumulate: int
+    clip: float | None
+    threads: int | None
+    save_every: int
+    keep: int
+    validate_every: int
+    retries: int
+    tensorboard: bool
+    skip_bad: bool
+    resume: bool
+    allow_changes: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run. Paths are kept as texts, as they stand in YAML.
+
+    Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
+        strategy: what to run, a key of srkd.strategies.STRATEGIES.
+        model: the generator to train, a name that `srkd models` lists; when not given, that of `start`, or
+            the strategy's usual one.
+
+    The other fields are those of RunOptions.
+
+    Raises:
+        UsageError: a value of the wrong type or out of range.
     """
 
     data: str
@@ -103,6 +157,25 @@ class Recipe:
     tensorboard: bool = False
     skip_bad: bool = False
 
+    def __post_init__(self) -> None:
+        hints = get_type_hints(Recipe)
+        for entry in fields(self):
+            # Frozen for others; here values become what their annotations say: paths texts, "1e-4" a number.
+            value = build(hints[entry.name], getattr(self, entry.name), entry.name)
+            object.__setattr__(self, entry.name, value)
+        counts = [name for name in _OPTIONAL_COUNTS if getattr(self, name) is not None]
+        for name in (*_COUNTS, *counts):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.scale not in (2, 3, 4):
+            raise UsageError(f"scale must be 2, 3 or 4, not {self.scale}")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed must be from 0 to 2^63 - 1, not {self.seed}")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise UsageError(f"clip must be positive, not {self.clip}")
+        if self.retries < 0:
+            raise UsageError(f"retries must be 0 or more, not {self.retries}")
+
     @property
     def teachers(self) -> list[str]:
         """The teachers, of which there may be none."""
@@ -114,16 +187,8 @@ class Recipe:
         """The stages that will run, in order, with every override applied.
 
         Raises:
-            UsageError: an unknown strategy, stage or field, or values that cannot be.
+            UsageError: an unknown strategy, stage or field, or a value of the wrong type.
         """
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name} must be at least 1, not {getattr(self, name)}")
-        if self.clip is not None and self.clip <= 0:
-            raise UsageError(f"--clip must be positive, not {self.clip}")
-        for name in ("data", "out"):
-            if not isinstance(getattr(self, name), str):
-                raise UsageError(f"{name} must be a text, not {getattr(self, name)!r}")
         everywhere = {"steps": self.steps, "crop": self.crop, "batch": self.batch}
         stages = override_stages(self._table(), self.stages, everywhere)
         parts = self.devices * self.nodes * self.accumulate
@@ -141,7 +206,7 @@ class Recipe:
         stages: dict[str, Any] = dict.fromkeys(self._table())
         for name, stage in self.resolve().items():
             stages[name] = asdict(stage)
-            # What the strategy has and this run has not is removed there too.
+            # What the strategy has and this run lacks is removed there too.
             for key, entries in (("losses", stage.losses), ("critics", stage.critics)):
                 removed = dict.fromkeys(k for k in getattr(self._table()[name], key) if k not in entries)
                 stages[name][key] |= removed
@@ -158,6 +223,32 @@ class Recipe:
                 critics = {key: replace(critic, copies=self.critics) for key, critic in stage.critics.items()}
                 stages[name] = replace(stage, critics=critics)
         return stages
+
+
+# What an option of RunOptions is when it is not given, for the help; `out` and `members` depend on the verb.
+DEFAULTS: dict[str, Any] = {
+    entry.name: entry.default
+    for entry in fields(Recipe)
+    if entry.default is not MISSING and entry.name not in ("out", "members")
+}
+
+
+def make_recipe(data: StrPath, strategy: str, model: str | None, options: RunOptions) -> Recipe:
+    """The recipe of a training verb's arguments.
+
+    Raises:
+        UsageError: an unknown strategy or option, a wrong value, or no weights to fine-tune.
+    """
+    entry = STRATEGIES[choose("strategy", strategy, STRATEGIES)]
+    given: dict[str, Any] = {key: value for key, value in options.items() if key not in VERB_OPTIONS}
+    for key in given:
+        choose("option", key, [field.name for field in fields(Recipe)])
+    if entry.verb == "finetune" and given.get("start") is None:
+        raise UsageError("fine-tuning starts from trained weights; give --start FILE")
+    if model is None and given.get("start") is None:
+        model = entry.model
+    given = {"members": entry.members, "out": f"runs/{entry.verb}", **given}
+    return Recipe(data, strategy, model, **given)  # type: ignore[arg-type]  # it makes paths texts itself
 
 
 def without_teacher(stage: Stage) -> Stage:

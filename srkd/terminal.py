@@ -25,6 +25,12 @@ class Progress(Protocol):
     def __call__(self, description: str, done: float, total: float, /) -> None: ...
 
 
+class Advance(Protocol):
+    """Advances a progress bar by an amount, and writes a note behind it."""
+
+    def __call__(self, amount: float, note: str = "", /) -> None: ...
+
+
 class _Listener(NamedTuple):
     verbose: bool = True
     progress: Progress | None = None
@@ -105,20 +111,24 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 
 @contextmanager
-def progress(description: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Yields a function that advances a progress bar with an estimate, shown on a terminal, and calls the
-    caller's `progress`."""
+def progress(description: str, total: float, done: float = 0.0) -> Iterator[Advance]:
+    """Yields a function `advance(amount, note)` that advances a progress bar with an estimate, shown on a
+    terminal with the note behind it, and calls the caller's `progress`. `done` is what was done before."""
     listener = _listener.get()
-    columns = [*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn()]
+    columns = [
+        *rich.progress.Progress.get_default_columns(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("{task.fields[note]}"),
+    ]
     shown = is_interactive()
     with rich.progress.Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task(description, total=total)
-        done = 0.0
+        task = bar.add_task(description, total=total, note="")
+        bar.update(task, completed=done)
 
-        def advance(amount: float) -> None:
+        def advance(amount: float, note: str = "", /) -> None:
             nonlocal done
             done += amount
-            bar.advance(task, amount)
+            bar.update(task, advance=amount, note=note)
             if listener.progress is not None:
                 listener.progress(description, done, total)
 

@@ -36,11 +36,12 @@ from srkd.images.reading import read_image
 from srkd.images.writing import write_image
 from srkd.recipe import Recipe
 from srkd.strategies import STRATEGIES
-from srkd.training import fit
+from srkd.training import loop
 from srkd.training.logs import LOG
 from srkd.training.state import build_state
 from srkd.training.step import train_step
 from srkd.training.teachers import Teacher
+from srkd.training.terms import Term
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("SRKD_DATA", ROOT.parent / "shared" / "data"))
@@ -267,7 +268,7 @@ def stop_at(monkeypatch, step: int, action: Callable[[], Any]) -> None:
             action()
         return train_step(*args)
 
-    monkeypatch.setattr(fit, "train_step", step_or_act)
+    monkeypatch.setattr(loop, "train_step", step_or_act)
 
 
 def kill() -> None:
@@ -308,6 +309,11 @@ def make_teacher(width: int = 4) -> Teacher:
     torch.manual_seed(99)
     generator = create_generator("srgan", channels=8, blocks=2, tail="lr")
     return Teacher(generator, create_discriminator("vgg", channels=width))
+
+
+def values(terms: list[Term]) -> dict[str, torch.Tensor]:
+    """What terms come to, by their names."""
+    return {term.name: term.value for term in terms}
 
 
 def make_batch() -> tuple[torch.Tensor, torch.Tensor]:

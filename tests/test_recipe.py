@@ -1,11 +1,13 @@
 """Recipes: those that come with the package, and those that cannot be."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import srkd
-from srkd.cli import main
+from srkd.recipe import VERB_OPTIONS, Recipe, RunOptions, make_recipe
 
 RECIPES = Path(srkd.__file__).parent / "recipes"
 
@@ -14,11 +16,35 @@ RECIPES = Path(srkd.__file__).parent / "recipes"
     "recipe", sorted(path.stem for path in RECIPES.glob("*.yaml") if not path.stem.startswith("compare"))
 )
 def test_shipped_recipes_resolve(capsys, recipe):
-    verb = "train" if srkd.load_recipe(recipe)["strategy"] in ("srgan", "pretrain", "extend") else "distill"
-    words = ["--config", recipe, "--print_config", "--seed", "5", "--model_options.residual_init", "0.5"]
-    assert main([verb, *words]) == 0
-    shown = capsys.readouterr().out
+    arguments = {**srkd.load_recipe(recipe), "seed": 5, "model_options": {"residual_init": 0.5}}
+    shown = srkd.show_config(**arguments)
     assert "seed: 5" in shown and "residual_init: 0.5" in shown
+
+
+def test_a_recipe_keeps_paths_as_texts_and_makes_numbers_of_yaml():
+    recipe = Recipe(Path("a") / "b", "pretrain", teacher=(Path("t.pth"), "u.pth"), clip="1e-1")
+    assert recipe.data == str(Path("a/b")) and recipe.teacher == ["t.pth", "u.pth"] and recipe.clip == 0.1
+    assert Recipe("a", "pretrain", teacher=Path("t.pth")).teachers == ["t.pth"]
+    again = Recipe(**yaml.safe_load(recipe.to_yaml()))
+    assert again.resolve() == recipe.resolve() and replace(again, stages={}) == recipe
+
+
+def test_every_option_of_a_recipe_is_one_of_the_verbs():
+    named = {"data", "strategy", "model"}
+    options = set(RunOptions.__annotations__) - VERB_OPTIONS
+    assert options == {field.name for field in fields(Recipe)} - named
+    described = RunOptions.__doc__ or ""
+    assert all(f"        {name}: " in described or f"    {name}: " in described for name in options)
+
+
+def test_verbs_give_recipes_their_strategys_model_and_members():
+    assert make_recipe("x", "srgan", None, {}).model == "srgan_teacher"
+    assert make_recipe("x", "srgan", None, {"start": "w"}).model is None
+    assert make_recipe("x", "srgan", "span_s", {}).model == "span_s"
+    assert make_recipe("x", "g2g_al", None, {}).model is None
+    assert make_recipe("x", "mutual", None, {}).members == 2
+    assert make_recipe("x", "mutual", None, {"members": 1, "critics": 2}).members == 1
+    assert make_recipe("x", "mutual", None, {}).out == "runs/mutual"
 
 
 def test_unknown_keys_in_a_recipe(fails, tmp_path, photos):

@@ -1,8 +1,13 @@
 """The strategies and their controls, as tables."""
 
+from typing import get_args, get_type_hints
+
+import pytest
+
+import srkd
 from srkd.losses import LOSSES
 from srkd.recipe import Recipe
-from srkd.strategies import STRATEGIES
+from srkd.strategies import STRATEGIES, StrategyName
 
 TRANSFERS = [name for name, strategy in STRATEGIES.items() if strategy.teacher]
 
@@ -42,3 +47,15 @@ def test_the_table_is_that_of_the_paper():
         assert strategy.stages["finetune"] == finetune and not any(
             LOSSES[k].distills for k in finetune.losses
         )
+
+
+@pytest.mark.parametrize("verb", ["train", "distill", "finetune", "mutual"])
+def test_a_verbs_choices_are_the_tables(verb):
+    choices = get_args(get_type_hints(getattr(srkd, verb))["strategy"])
+    assert set(choices) == {name for name, strategy in STRATEGIES.items() if strategy.verb == verb}
+
+
+@pytest.mark.parametrize("verb", ["show_config", "estimate"])
+def test_what_is_shown_or_measured_can_be_any_strategy(verb):
+    assert get_type_hints(getattr(srkd, verb))["strategy"] == StrategyName
+    assert set(get_args(StrategyName)) == set(STRATEGIES)

@@ -1,12 +1,12 @@
 """The rows of the table: which weights are scored, and where they are."""
 
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import file_hash
+from srkd.files import hash_file
 from srkd.weights.catalogue import find_weights, list_shipped
 
 START, STUDENT, GAN_TEACHER = "srgan_student_lite_psnr", "srgan_student_lite_gan", "srgan_teacher_gan"
@@ -15,7 +15,7 @@ SHIPPED = ("srgan_teacher_psnr", GAN_TEACHER, START, STUDENT)
 STAGES = {"transfer": "after the transfer stage", "finetune": "after fine-tuning"}
 LAST_STAGE = list(STAGES)[-1]
 
-hash_weights = cache(file_hash)
+hash_weights = cache(partial(hash_file, digits=16))
 
 
 class Row(NamedTuple):

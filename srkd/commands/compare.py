@@ -246,13 +246,13 @@ def _train(recipe: Recipe, log: Path | None) -> None:
 def _score(recipe: Recipe, weights: Path, lpips: str) -> dict[str, float]:
     from srkd.commands.evaluate import score
     from srkd.data import open_data
-    from srkd.training.fit import degrade_validation
+    from srkd.training.validation import degrade_validation
     from srkd.upscaling.opening import open_runner
 
     smallest = max(stage.crop for stage in recipe.resolve().values())
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad)
     if recipe.degradation == "real":
-        data = degrade_validation(data, recipe)
+        data = degrade_validation(data, recipe.scale)
     return score(open_runner(weights, "cpu"), data.val, "y-crop", lpips)["mean"]
 
 

@@ -59,7 +59,7 @@ def extend(
     from srkd.commands.evaluate import open_benchmark, score
     from srkd.data import open_data
     from srkd.training.checkpoints import is_finished
-    from srkd.training.fit import run
+    from srkd.training.run import run
     from srkd.upscaling.opening import open_runner
     from srkd.weights.store import load_generator
 

@@ -23,7 +23,7 @@ from srkd.data.packed import (
 from srkd.data.pairs import Source, find_pairs, iter_pairs
 from srkd.data.sets import choose_validation, read_hash_list
 from srkd.errors import SrkdError, UsageError, choose
-from srkd.files import file_hash, write_text
+from srkd.files import hash_file, write_text
 from srkd.runtimes.runner import Runner, put
 from srkd.terminal import console, track
 from srkd.upscaling.opening import Precision, open_runner
@@ -175,7 +175,7 @@ def _add_teacher(
     tile: int,
 ) -> dict[str, Any]:
     """Adds a teacher's outputs on every image; says how far storage and tiles are from the exact ones."""
-    digest, scale, images = file_hash(path), manifest["scale"], manifest["images"]
+    digest, scale, images = hash_file(path, 16), manifest["scale"], manifest["images"]
     known = manifest.get("teachers", {}).get(digest)
     if known is not None:
         for was, wanted in ((known["precision"], storage), (known.get("arithmetic", "auto"), precision)):

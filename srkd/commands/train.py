@@ -1,23 +1,23 @@
 """`srkd train`: a teacher, or a student without distillation."""
 
-from typing import Any, Literal
+from typing import Literal, Unpack
 
-from srkd.recipe import Recipe
+from srkd.files import StrPath
+from srkd.recipe import RunOptions, make_recipe
+from srkd.terminal import Progress, reports
 from srkd.training import Run
 
 
+@reports
 def train(
-    data: str,
+    data: StrPath,
     *,
     strategy: Literal["srgan", "pretrain", "extend"] = "srgan",
     model: str | None = None,
-    out: str = "runs/train",
-    resume: bool = False,
-    allow_changes: bool = False,
-    dry_run: bool = False,
-    print_config: bool = False,
-    **options: Any,
-) -> Run | None:
+    verbose: bool = True,
+    progress: Progress | None = None,
+    **options: Unpack[RunOptions],
+) -> Run:
     """Train a teacher, or a student without distillation: a PSNR stage, then a GAN stage.
 
     Args:
@@ -26,29 +26,18 @@ def train(
         strategy: `srgan` for both stages, `pretrain` for the PSNR stage alone; `extend` as in srkd extend.
         model: the generator to train, a name that `srkd models` lists; when not given, that of `start`, or
             `srgan_teacher` for the strategy srgan and `srgan_student_lite` for others.
-        out: folder for weights, checkpoints and logs.
-        resume: go on from the last checkpoint in `out`; begin where there is none.
-        allow_changes: with `resume`, go on although the recipe or the data changed.
-        dry_run: take two steps of each stage, and print speed, memory and estimated time; write nothing.
-        print_config: print the resolved recipe and do nothing.
+        verbose: print what is done.
+        progress: called as progress(description, done, total) while it works.
+        options: as in srkd.recipe.RunOptions.
+
+    Returns:
+        The run: its folder, the weights and the validation PSNR after each stage.
+
+    Raises:
+        UsageError: the recipe cannot be carried out as it stands; nothing was trained.
+        SrkdError: training failed; earlier checkpoints are intact.
     """
-    if model is None and strategy == "srgan" and options.get("start") is None:
-        model = "srgan_teacher"
-    recipe = Recipe(data=data, strategy=strategy, model=model, out=out, **options)
-    return run_or_show(recipe, resume, allow_changes, dry_run, print_config)
+    recipe = make_recipe(data, strategy, model, options)
+    from srkd.training.run import run
 
-
-def run_or_show(
-    recipe: Recipe, resume: bool, allow_changes: bool, dry_run: bool, print_config: bool
-) -> Run | None:
-    recipe.resolve()
-    if print_config:
-        print(recipe.to_yaml(), end="")
-        return None
-    if dry_run:
-        from srkd.commands.estimate import dry_run as run_dry
-
-        return run_dry(recipe)
-    from srkd.training.fit import run
-
-    return run(recipe, resume, allow_changes)
+    return run(recipe, options.get("resume", False), options.get("allow_changes", False))

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import file_hash
+from srkd.files import hash_file
 from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
 from srkd.images.reading import is_hidden, list_images, measure, read_photo
 from srkd.images.writing import write_photo
@@ -102,7 +102,7 @@ def upscale(
     target = Path(out)
     jobs, others, alone = _plan([images] if isinstance(images, str) else images, target, format)
     weights = weights or _default_weights()
-    settings = {"weights": "bicubic" if weights == "bicubic" else file_hash(find_weights(weights))}
+    settings = {"weights": "bicubic" if weights == "bicubic" else hash_file(find_weights(weights), 16)}
     journal = _Journal(target, {**settings, "scale": scale, "quality": quality, "tta": tta})
     todo = jobs if overwrite or alone else [job for job in jobs if not journal.holds(job)]
     existing = [job.target for job in todo if job.target.exists()]

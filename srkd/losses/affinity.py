@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkd.losses.base import FeatureLoss, pool_features
+from srkd.models.base import Generator
 
 
 class Affinity(FeatureLoss):
@@ -22,8 +23,8 @@ class Affinity(FeatureLoss):
 
     def __init__(
         self,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: Generator,
+        teacher: Generator,
         depths: Sequence[float | str] = (0.5, 1.0),
         pool: int = 2,
     ):

@@ -5,10 +5,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkd.errors import choose
 from srkd.losses.base import FeatureLoss
+from srkd.models.base import Generator
 
 
 class Attention(FeatureLoss):
@@ -24,8 +25,8 @@ class Attention(FeatureLoss):
 
     def __init__(
         self,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: Generator,
+        teacher: Generator,
         depths: Sequence[float | str] = (0.5, 1.0),
         distance: Literal["l2", "l1"] = "l2",
     ):

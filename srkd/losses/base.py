@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import UsageError
+from srkd.models.base import Discriminator, Generator
 
 
 class View(NamedTuple):
@@ -78,8 +79,13 @@ class Taps:
         names: what to choose from; the module's `taps` when not given.
     """
 
-    def __init__(self, module: nn.Module, places: Sequence[float | str], names: Sequence[str] | None = None):
-        names = names or getattr(module, "taps", None)
+    def __init__(
+        self,
+        module: Generator | Discriminator,
+        places: Sequence[float | str],
+        names: Sequence[str] | None = None,
+    ):
+        names = names or module.taps
         if not names:
             raise UsageError(
                 "feature distillation needs a teacher and a student of this package's architectures"
@@ -121,7 +127,7 @@ class FeatureLoss(GeneratorLoss):
     distills = True
     needs = ("student", "teacher")
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, depths: Sequence[float | str] = (0.5, 1.0)):
+    def __init__(self, student: Generator, teacher: Generator, depths: Sequence[float | str] = (0.5, 1.0)):
         super().__init__()
         self.own, self.other = Taps(student, depths), Taps(teacher, depths)
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from srkd.losses.base import GeneratorLoss, Taps, View
 from srkd.metrics.trunks import check_size, load_trunk
+from srkd.models.base import Generator
 
 
 class Concept(GeneratorLoss):
@@ -29,7 +30,7 @@ class Concept(GeneratorLoss):
 
     def __init__(
         self,
-        student: nn.Module,
+        student: Generator,
         depth: float | str = 1.0,
         trunk: str = "st-vgg",
         layer: str | None = None,

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.losses.base import FeatureLoss, pool_features
+from srkd.models.base import Generator
 
 
 class Correlation(FeatureLoss):
@@ -28,8 +29,8 @@ class Correlation(FeatureLoss):
 
     def __init__(
         self,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: Generator,
+        teacher: Generator,
         depths: Sequence[float | str] = (0.5, 1.0),
         pool: int = 4,
         width: int = 32,

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkd.losses.base import GeneratorLoss, Taps, View
 from srkd.losses.functional import feature_l1
+from srkd.models.base import Discriminator
 
 
 class DiscriminatorFeatures(GeneratorLoss):
@@ -23,7 +24,7 @@ class DiscriminatorFeatures(GeneratorLoss):
     needs = ("targets", "discriminator")
 
     def __init__(
-        self, discriminator: nn.Module, depths: Sequence[float | str] = (0.5, 1.0), gram: bool = False
+        self, discriminator: Discriminator, depths: Sequence[float | str] = (0.5, 1.0), gram: bool = False
     ):
         super().__init__()
         # In a tuple, so that the frozen discriminator is not a part of the student's loss.

@@ -2,10 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkd.errors import UsageError
 from srkd.losses.base import GeneratorLoss, Taps, View
+from srkd.models.base import Generator
+from srkd.models.branched import BranchedGenerator
 
 
 class Ensemble(GeneratorLoss):
@@ -22,11 +24,12 @@ class Ensemble(GeneratorLoss):
     distills = True
     needs = ("student", "targets")
 
-    def __init__(self, student: nn.Module):
+    def __init__(self, student: Generator):
         super().__init__()
-        names = [f"branches.{k}" for k in range(len(getattr(student, "branches", ())))]
-        if len(names) < 2:
+        count = len(student.branches) if isinstance(student, BranchedGenerator) else 0
+        if count < 2:
             raise UsageError("ensemble needs a student of several branches; give --model srgan_branched")
+        names = [f"branches.{k}" for k in range(count)]
         self.branches = Taps(student, names, names)
 
     def forward(self, view: View) -> Tensor:

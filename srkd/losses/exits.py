@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from srkd.errors import UsageError
 from srkd.losses.base import GeneratorLoss, Taps, View
+from srkd.models.base import Generator
 
 
 class SelfDistillation(GeneratorLoss):
@@ -27,12 +28,12 @@ class SelfDistillation(GeneratorLoss):
     needs = ("student",)
 
     def __init__(
-        self, student: nn.Module, depths: Sequence[float | str] = (0.25, 0.5, 0.75), alpha: float = 0.5
+        self, student: Generator, depths: Sequence[float | str] = (0.25, 0.5, 0.75), alpha: float = 0.5
     ):
         super().__init__()
         if not 0 <= alpha <= 1:
             raise UsageError(f"self: alpha must lie in [0, 1], not {alpha}")
-        self.alpha, self.scale = alpha, int(student.scale)  # type: ignore[arg-type]
+        self.alpha, self.scale = alpha, student.scale
         self.taps = Taps(student, depths)
         self.exits = nn.ModuleList(
             nn.Sequential(nn.Conv2d(w, 3 * self.scale**2, 3, padding=1), nn.PixelShuffle(self.scale))

@@ -5,10 +5,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkd.errors import choose
 from srkd.losses.base import GeneratorLoss, Taps, View
+from srkd.models.base import Generator
 
 
 class Forgetting(GeneratorLoss):
@@ -25,14 +26,14 @@ class Forgetting(GeneratorLoss):
     needs = ("student",)
     saved = True
 
-    def __init__(self, student: nn.Module, taps: Literal["outputs", "all"] = "outputs"):
+    def __init__(self, student: Generator, taps: Literal["outputs", "all"] = "outputs"):
         super().__init__()
         choose("taps", taps, ("outputs", "all"))
         self.old = copy.deepcopy(student).eval().requires_grad_(False)
         for module in self.old.modules():
             # The copy must not answer to what hooks into the student.
             module._forward_hooks.clear()
-        places = list(student.taps) if taps == "all" else []  # type: ignore[arg-type]
+        places = student.taps if taps == "all" else []
         self.features = (Taps(student, places), Taps(self.old, places)) if places else None
 
     def train(self, mode: bool = True) -> "Forgetting":

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.losses.base import FeatureLoss
+from srkd.models.base import Generator
 
 
 class Hint(FeatureLoss):
@@ -19,7 +20,7 @@ class Hint(FeatureLoss):
         depths: taps, by name or relative depth in (0, 1], at which features `(N, C, h, w)` are compared.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, depths: Sequence[float | str] = (0.5, 1.0)):
+    def __init__(self, student: Generator, teacher: Generator, depths: Sequence[float | str] = (0.5, 1.0)):
         super().__init__(student, teacher, depths)
         widths = zip(self.own.widths(), self.other.widths(), strict=True)
         self.adapters = nn.ModuleList(nn.Conv2d(s, t, 1) for s, t in widths)

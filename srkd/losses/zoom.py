@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from srkd.errors import UsageError
 from srkd.losses.base import GeneratorLoss, View, unobserved
+from srkd.models.base import Generator
 
 # Invertible changes of an image and what undoes them: here each undoes itself.
 _CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -36,7 +37,7 @@ class Zoom(GeneratorLoss):
     distills = True
     needs = ("student", "teacher")
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, consistency: float = 0.3):
+    def __init__(self, student: Generator, teacher: Generator, consistency: float = 0.3):
         super().__init__()
         if not 0 <= consistency <= 1:
             raise UsageError(f"zoom: consistency is a chance in [0, 1], not {consistency}")

@@ -1,19 +1,21 @@
 """The architectures: a file each, a line each in these tables."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from torch import nn
+from typing import Any, TypeVar
 
 from srkd.errors import UsageError, choose
+from srkd.models.base import Discriminator, Generator
 from srkd.models.branched import BranchedGenerator
 from srkd.models.compact import Compact
 from srkd.models.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
 from srkd.models.span import SPAN
 from srkd.models.srgan import SRGANGenerator
 
+N = TypeVar("N", Generator, Discriminator)
+Table = Mapping[str, tuple[Callable[..., N], dict[str, Any]]]
+
 # name -> (class, options). A name without options is the architecture itself, with its defaults.
-GENERATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
+GENERATORS: dict[str, tuple[Callable[..., Generator], dict[str, Any]]] = {
     "srgan": (SRGANGenerator, {}),
     "srgan_teacher": (SRGANGenerator, {"channels": 64, "blocks": 16, "tail": "paper"}),
     "srgan_student": (SRGANGenerator, {"channels": 32, "blocks": 8, "tail": "paper"}),
@@ -36,14 +38,14 @@ GENERATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
 }
 # The names without options.
 ARCHITECTURES = tuple(name for name, (_, options) in GENERATORS.items() if not options)
-DISCRIMINATORS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
+DISCRIMINATORS: dict[str, tuple[Callable[..., Discriminator], dict[str, Any]]] = {
     "vgg": (VGGDiscriminator, {}),
     "unet": (UNetDiscriminator, {}),
     "patch": (PatchDiscriminator, {}),
 }
 
 
-def create_generator(name: str, scale: int = 4, **options: Any) -> nn.Module:
+def create_generator(name: str, scale: int = 4, **options: Any) -> Generator:
     """Builds a generator with fresh weights.
 
     Args:
@@ -52,8 +54,8 @@ def create_generator(name: str, scale: int = 4, **options: Any) -> nn.Module:
         options: the architecture's own arguments, over those of the named size.
 
     Returns:
-        A module that maps LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
-        Its `config` attribute rebuilds it: `create_generator(**module.config)`.
+        A network that maps LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
+        Its `config` attribute rebuilds it: `create_generator(**network.config)`.
 
     Raises:
         UsageError: an unknown name (the choices are listed), option or value.
@@ -61,11 +63,11 @@ def create_generator(name: str, scale: int = 4, **options: Any) -> nn.Module:
     return _create("generator", GENERATORS, name, {"scale": scale, **options})
 
 
-def create_discriminator(name: str = "vgg", **options: Any) -> nn.Module:
+def create_discriminator(name: str = "vgg", **options: Any) -> Discriminator:
     """Builds a discriminator with fresh weights.
 
     Returns:
-        A module that maps images `(N, 3, H, W)` in [0, 1], of any size, to logits `(N, 1)` or a map of them.
+        A network that maps images `(N, 3, H, W)` in [0, 1], of any size, to logits `(N, 1)` or a map of them.
         Its `config` attribute rebuilds it.
 
     Raises:
@@ -74,7 +76,7 @@ def create_discriminator(name: str = "vgg", **options: Any) -> nn.Module:
     return _create("discriminator", DISCRIMINATORS, name, options)
 
 
-def _create(kind: str, table: Mapping, name: str, options: dict[str, Any]) -> nn.Module:
+def _create(kind: str, table: Table[N], name: str, options: dict[str, Any]) -> N:
     build, defaults = table[choose(kind, name, table)]
     options = {**defaults, **options}
     try:
@@ -83,7 +85,7 @@ def _create(kind: str, table: Mapping, name: str, options: dict[str, Any]) -> nn
         raise UsageError(
             f"{kind} '{name}': {str(error).split('.')[-1].replace('__init__() ', '')}"
         ) from error
-    # Under the architecture's name and not the size's, so that weights outlive a change of the table.
+    # Under the architecture's name, not the size's: weights must survive a change of the table.
     architecture = next(key for key, (other, empty) in table.items() if other is build and not empty)
-    module.config = {"name": architecture, **options}  # type: ignore[assignment]
+    module.config = {"name": architecture, **options}
     return module

@@ -1,5 +1,6 @@
-"""What every generator of this package has."""
+"""What generators and discriminators have in common."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -17,14 +18,14 @@ class Generator(nn.Module):
         taps: names of the layers that feature distillation may read, in order; empty for foreign networks.
         config: what rebuilds it, `create_generator(**config)`; None for a network of another package.
         info: facts stored beside the weights (strategy, steps, licence); empty for fresh weights.
-        tail: name of the part that turns features into pixels. Networks that differ only there share a trunk,
-            so one may start from the other's weights.
+        tail_name: name of the part that turns features into pixels, empty where it has none of its own.
+            Networks that differ only there share a trunk, so one may start from the other's weights.
 
     A re-parameterised block has a method `merged() -> nn.Module`, the plain layer that computes the same;
     srkd.models.fusing uses it for counting, running and export.
     """
 
-    tail: ClassVar[str] = ""
+    tail_name: ClassVar[str] = ""
 
     scale: int
     radius: int
@@ -32,9 +33,34 @@ class Generator(nn.Module):
     config: dict[str, Any] | None
     info: dict[str, Any]
 
-    def __init__(self, scale: int, radius: int = 0, taps: list[str] | None = None):
+    def __init__(self, scale: int, radius: int, taps: Sequence[str] = ()):
         super().__init__()
-        self.scale, self.radius, self.taps = scale, radius, taps or []
+        self.scale, self.radius, self.taps = scale, radius, list(taps)
+        self.config, self.info = None, {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Discriminator(nn.Module):
+    """A network that tells photographs from generated images.
+
+    Shape:
+        Images `(N, 3, H, W)` in [0, 1] to logits, `(N, 1)` or a map `(N, 1, h, w)`.
+
+    Attributes:
+        taps: names of the layers that feature distillation may read, in order.
+        config: what rebuilds it, `create_discriminator(**config)`; None until `create_discriminator` sets it.
+        info: facts stored beside the weights; empty for fresh weights.
+    """
+
+    taps: list[str]
+    config: dict[str, Any] | None
+    info: dict[str, Any]
+
+    def __init__(self, taps: Sequence[str]):
+        super().__init__()
+        self.taps = list(taps)
         self.config, self.info = None, {}
 
     def forward(self, x: Tensor) -> Tensor:

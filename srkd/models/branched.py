@@ -2,17 +2,17 @@
 
 import copy
 from functools import reduce
-from math import ceil
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import UsageError, choose
+from srkd.models.base import Generator
 from srkd.models.srgan import ResidualBlock
 
 
-class BranchedGenerator(nn.Module):
+class BranchedGenerator(Generator):
     """SRResNet's trunk at LR size, then parallel branches of residual blocks with a pixel-shuffle each; SR is
     the mean of their images.
 
@@ -28,6 +28,8 @@ class BranchedGenerator(nn.Module):
         LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
     """
 
+    tail_name = "branches"
+
     def __init__(
         self,
         channels: int = 32,
@@ -37,19 +39,20 @@ class BranchedGenerator(nn.Module):
         scale: int = 4,
         residual_init: float = 0.1,
     ):
-        super().__init__()
         choose("scale", scale, (2, 3, 4))
         if branches < 1:
             raise UsageError(f"a generator needs at least one branch, not {branches}")
-        self.scale = scale
+        super().__init__(
+            scale,
+            # 9x9, two 3x3 a block, the last of a branch; and a pixel more for the enlarged input.
+            radius=4 + 2 * (blocks + branch_blocks) + 1 + 1,
+            taps=[f"body.{k}" for k in range(blocks)],
+        )
         self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU(channels))
         self.body = nn.Sequential(*(ResidualBlock(channels, "none", residual_init) for _ in range(blocks)))
         self.branches = nn.ModuleList(
             Branch(channels, branch_blocks, scale, residual_init) for _ in range(branches)
         )
-        # 9x9, two 3x3 a block, the last of a branch; and a pixel more for the enlarged input.
-        self.radius = ceil(4 + 2 * (blocks + branch_blocks) + 1 + 1)
-        self.taps = [f"body.{k}" for k in range(blocks)]
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.head(x)
@@ -60,7 +63,7 @@ class BranchedGenerator(nn.Module):
         return images[0] if len(images) == 1 else reduce(torch.add, images) / len(images)
 
     def select_branch(self, index: int) -> "BranchedGenerator":
-        """A generator of one branch alone.
+        """A copy with one branch alone, counted from 0.
 
         Raises:
             UsageError: there is no such branch.
@@ -68,7 +71,7 @@ class BranchedGenerator(nn.Module):
         choose("branch", index, range(len(self.branches)))
         single = copy.deepcopy(self)
         single.branches = nn.ModuleList([single.branches[index]])
-        single.config = {**self.config, "branches": 1}  # type: ignore[operator,dict-item]
+        single.config = self.config and {**self.config, "branches": 1}
         return single
 
 

@@ -4,9 +4,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import choose
+from srkd.models.base import Generator
 
 
-class Compact(nn.Module):
+class Compact(Generator):
     """A plain chain of 3x3 convolutions and PReLUs at LR size, one pixel-shuffle, a nearest global skip.
 
     The state dict has spandrel's keys (`body.N.weight`), so spandrel, chaiNNer and ComfyUI load the
@@ -22,17 +23,17 @@ class Compact(nn.Module):
     """
 
     def __init__(self, channels: int = 64, convs: int = 16, scale: int = 4):
-        super().__init__()
-        choose("scale", scale, (2, 3, 4))
-        self.scale = scale
+        super().__init__(
+            choose("scale", scale, (2, 3, 4)),
+            radius=convs + 2,
+            taps=[f"body.{2 * k + 1}" for k in range(1, convs + 1)],
+        )
         body: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.PReLU(channels)]
         for _ in range(convs):
             body += [nn.Conv2d(channels, channels, 3, padding=1), nn.PReLU(channels)]
         body.append(nn.Conv2d(channels, 3 * scale**2, 3, padding=1))
         self.body = nn.Sequential(*body)
         self.upsampler = nn.PixelShuffle(scale)
-        self.radius = convs + 2
-        self.taps = [f"body.{2 * k + 1}" for k in range(1, convs + 1)]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.upsampler(self.body(x)) + F.interpolate(x, scale_factor=self.scale, mode="nearest")

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from srkd.errors import choose
+from srkd.models.base import Discriminator
 
 
-class VGGDiscriminator(nn.Module):
+class VGGDiscriminator(Discriminator):
     """SRGAN's discriminator (Ledig et al. 2017): eight 3x3 convolutions, every other one with stride 2.
 
     The published one ends in two dense layers on a map of fixed size; here the map is averaged first, so
@@ -25,9 +26,9 @@ class VGGDiscriminator(nn.Module):
     """
 
     def __init__(self, channels: int = 64, norm: Literal["bn", "spectral", "none"] = "bn"):
-        super().__init__()
         choose("norm", norm, ("bn", "spectral", "none"))
         widths = [channels * factor for factor in (1, 1, 2, 2, 4, 4, 8, 8)]
+        super().__init__(taps=[f"features.{index}" for index in range(1, len(widths), 2)])
         stages: list[nn.Module] = []
         previous = 3
         for index, width in enumerate(widths):
@@ -45,14 +46,13 @@ class VGGDiscriminator(nn.Module):
             nn.LeakyReLU(0.2),
             nn.Linear(16 * channels, 1),
         )
-        self.taps = [f"features.{index}" for index in range(1, len(widths), 2)]
 
     def forward(self, x: Tensor) -> Tensor:
         # Centred on zero: photographs in [0, 1] would push every first activation the same way.
         return self.classifier(self.features(x * 2 - 1))
 
 
-class UNetDiscriminator(nn.Module):
+class UNetDiscriminator(Discriminator):
     """Real-ESRGAN's discriminator (Wang et al. 2021, arXiv 2107.10833): a U-Net that judges every pixel, each
     inner convolution spectrally normalised (Miyato et al. 2018, arXiv 1802.05957).
 
@@ -64,7 +64,7 @@ class UNetDiscriminator(nn.Module):
     """
 
     def __init__(self, channels: int = 64):
-        super().__init__()
+        super().__init__(taps=[*(f"down.{k}" for k in range(3)), *(f"up.{k}" for k in range(3))])
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.down = nn.ModuleList(
             spectral_norm(nn.Conv2d(channels * k, channels * 2 * k, 4, 2, 1, bias=False)) for k in (1, 2, 4)
@@ -84,7 +84,6 @@ class UNetDiscriminator(nn.Module):
             )
         )
         self.classifier = nn.Conv2d(channels, 1, 3, padding=1)
-        self.taps = [f"down.{k}" for k in range(3)] + [f"up.{k}" for k in range(3)]
 
     def forward(self, x: Tensor) -> Tensor:
         levels = [F.leaky_relu(self.head(x * 2 - 1), 0.2)]
@@ -99,7 +98,7 @@ class UNetDiscriminator(nn.Module):
         return self.classifier(self.refine(out))
 
 
-class PatchDiscriminator(nn.Module):
+class PatchDiscriminator(Discriminator):
     """PatchGAN (Isola et al. 2017, arXiv 1611.07004): a fully convolutional classifier of overlapping
     patches, 70x70 with three layers.
 
@@ -115,8 +114,8 @@ class PatchDiscriminator(nn.Module):
     """
 
     def __init__(self, channels: int = 64, layers: int = 3, norm: Literal["bn", "spectral", "none"] = "bn"):
-        super().__init__()
         choose("norm", norm, ("bn", "spectral", "none"))
+        super().__init__(taps=[f"features.{index}" for index in range(layers + 1)])
         widths = [3, *(channels * min(2**k, 8) for k in range(layers + 1))]
         stages: list[nn.Module] = []
         for index, (before, width) in enumerate(pairwise(widths)):
@@ -127,7 +126,6 @@ class PatchDiscriminator(nn.Module):
             stages.append(nn.Sequential(conv, *batch_norm, nn.LeakyReLU(0.2)))
         self.features = nn.Sequential(*stages)
         self.classifier = nn.Conv2d(widths[-1], 1, 4, 1, 1)
-        self.taps = [f"features.{index}" for index in range(len(stages))]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x * 2 - 1))

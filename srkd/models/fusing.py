@@ -2,14 +2,26 @@
 
 import copy
 from itertools import pairwise
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+M = TypeVar("M", bound=nn.Module)
 
-def fuse(model: nn.Module) -> nn.Module:
-    """A copy in eval mode that computes the same with fewer layers: merged, and with each batch norm behind a
-    convolution folded into it."""
+
+@runtime_checkable
+class Mergeable(Protocol):
+    """A re-parameterised block."""
+
+    def merged(self) -> nn.Module:
+        """The plain layer that computes the same."""
+        ...
+
+
+def fuse(model: M) -> M:
+    """A copy in eval mode that computes the same with fewer layers: merged, and with each batch norm folded
+    into the convolution before it."""
     fused = merge(model)
     for module in fused.modules():
         if isinstance(module, nn.Sequential):
@@ -20,12 +32,12 @@ def fuse(model: nn.Module) -> nn.Module:
     return fused
 
 
-def merge(model: nn.Module) -> nn.Module:
-    """A copy in eval mode whose re-parameterised blocks, those with a method `merged`, have become the
-    convolutions that they amount to."""
+def merge(model: M) -> M:
+    """A copy in eval mode, without gradients, whose re-parameterised blocks are replaced by the plain layers
+    that compute the same."""
     copied = copy.deepcopy(model).eval()
     for module in list(copied.modules()):
         for name, child in module.named_children():
-            if hasattr(child, "merged"):
-                setattr(module, name, child.merged())  # type: ignore[operator]
+            if isinstance(child, Mergeable):
+                setattr(module, name, child.merged())
     return copied.requires_grad_(False)

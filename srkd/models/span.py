@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import choose
+from srkd.models.base import Generator
 
 
-class SPAN(nn.Module):
+class SPAN(Generator):
     """Six blocks at LR size whose features attend to themselves without weights of their own, then one
     pixel-shuffle; re-parameterised convolutions throughout.
 
@@ -24,10 +25,15 @@ class SPAN(nn.Module):
         LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
     """
 
+    tail_name = "upsampler"
+
     def __init__(self, channels: int = 48, scale: int = 4):
-        super().__init__()
-        choose("scale", scale, (2, 3, 4))
-        self.scale = scale
+        super().__init__(
+            choose("scale", scale, (2, 3, 4)),
+            # A 3x3 convolution at the start, three in each block, two at the end.
+            radius=1 + 6 * 3 + 2,
+            taps=[*(f"block_{number}" for number in range(1, 6)), "conv_2"],
+        )
         self.register_buffer("no_norm", torch.zeros(1))
         self.conv_1 = Conv3XC(3, channels)
         for number in range(1, 6):
@@ -38,9 +44,6 @@ class SPAN(nn.Module):
         self.upsampler = nn.Sequential(
             nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale)
         )
-        # A 3x3 convolution at the start, three in each block, two at the end.
-        self.radius = 1 + 6 * 3 + 2
-        self.taps = [*(f"block_{number}" for number in range(1, 6)), "conv_2"]
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.conv_1(x)

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import choose
+from srkd.models.base import Generator
 
 
-class SRGANGenerator(nn.Module):
+class SRGANGenerator(Generator):
     """SRResNet: conv9, residual blocks at LR size under a long skip, sub-pixel upsampling.
 
     Args:
@@ -28,6 +29,8 @@ class SRGANGenerator(nn.Module):
         LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
     """
 
+    tail_name = "tail"
+
     def __init__(
         self,
         channels: int = 64,
@@ -38,26 +41,28 @@ class SRGANGenerator(nn.Module):
         skip: Literal["none", "nearest", "bilinear"] = "none",
         residual_init: float = 1.0,
     ):
-        super().__init__()
         choose("scale", scale, (2, 3, 4))
         choose("tail", tail, ("paper", "lr"))
         choose("skip", skip, ("none", "nearest", "bilinear"))
-        self.scale, self.skip = scale, skip
+        # The factors of the pixel-shuffles, and how far beyond the trunk the tail reaches, in LR pixels.
+        stages = [2, 2] if scale == 4 else [scale]
+        reach = 1.0 if tail == "lr" else sum(1 / 2**k for k in range(len(stages))) + 4 / scale
+        # The enlarged input needs no more: bilinear reads one pixel beside the pixel itself.
+        super().__init__(
+            scale,
+            radius=ceil(4 + 2 * blocks + 1 + reach),
+            taps=[*(f"body.{k}" for k in range(blocks)), "fuse"],
+        )
+        self.skip = skip
         self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU(channels))
         self.body = nn.Sequential(*(ResidualBlock(channels, norm, residual_init) for _ in range(blocks)))
         self.fuse = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), *_norm(norm, channels))
         if tail == "lr":
             self.tail = nn.Sequential(nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
-            tail_radius = 1.0
         else:
-            stages = [2, 2] if scale == 4 else [scale]
             self.tail = nn.Sequential(
                 *(_upsample(channels, factor) for factor in stages), nn.Conv2d(channels, 3, 9, padding=4)
             )
-            tail_radius = sum(1 / 2**k for k in range(len(stages))) + 4 / scale
-        # One LR pixel more for the enlarged input, which bilinear reads beside the pixel itself.
-        self.radius = max(ceil(4 + 2 * blocks + 1 + tail_radius), 1)
-        self.taps = [f"body.{k}" for k in range(blocks)] + ["fuse"]
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.head(x)

@@ -19,7 +19,7 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
     Raises:
         UsageError: there is no such device.
     """
-    ours = hasattr(model, "config")
+    ours = model.config is not None
     model = fuse(model) if ours else model
     memory = count_memory(model) if ours else UNKNOWN_MEMORY
     device = best_device() if settings.device == "auto" else settings.device

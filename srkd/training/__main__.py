@@ -1,4 +1,4 @@
-"""`python -m srkd.training RECIPE.yaml`: runs a recipe that names its strategy, and goes on where it was."""
+"""`python -m srkd.training RECIPE.yaml`: runs a recipe that names its strategy, or resumes it."""
 
 import sys
 
@@ -9,7 +9,7 @@ from srkd.recipe import Recipe
 
 def main() -> int:
     """Returns 0, 1 for a failure, 2 for misuse, or 130 when interrupted."""
-    from srkd.training.fit import run
+    from srkd.training.run import run
 
     try:
         run(Recipe(**load_recipe(sys.argv[1])), resume=True)

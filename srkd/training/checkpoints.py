@@ -1,4 +1,4 @@
-"""Checkpoints: a run's last few, each one file, from which it goes on exactly."""
+"""Checkpoints: a run's last few, each one file, from which it resumes exactly."""
 
 import io
 import pickle
@@ -9,10 +9,12 @@ from typing import Any
 import torch
 import yaml
 
-from srkd.errors import SrkdError, UsageError
+from srkd.errors import SrkdError, UsageError, first_line
 from srkd.files import replacing
+from srkd.models import create_discriminator
+from srkd.models.base import Discriminator
 from srkd.recipe import CHANGEABLE, Recipe
-from srkd.terminal import console
+from srkd.terminal import note
 from srkd.training.logs import read_state
 
 FOLDER = "checkpoints"
@@ -59,16 +61,14 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
         try:
             return torch.load(path, weights_only=True, map_location="cpu")
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError) as error:
-            console.print(
-                f"[yellow]note:[/] {path} is damaged ({str(error).splitlines()[0]}), trying an older one"
-            )
+            note(f"{path} is damaged ({first_line(error)}), trying an older one")
     if found:
-        raise SrkdError(f"no checkpoint in {folder / FOLDER} can be read; remove {folder} to begin anew")
+        raise SrkdError(f"no checkpoint in {folder / FOLDER} can be read; remove {folder} to restart")
     return None
 
 
 def check_same_recipe(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: bool) -> None:
-    """Refuses to go on with another recipe, or says what changed where that is allowed.
+    """Refuses to continue with another recipe, or says what changed where that is allowed.
 
     Raises:
         UsageError: naming every differing key, with both values.
@@ -79,10 +79,10 @@ def check_same_recipe(folder: Path, old: Mapping[str, Any], new: Mapping[str, An
     details = ", ".join(f"{key} was {old[key]!r}, now {new.get(key)!r}" for key in changed)
     if not allow:
         raise UsageError(
-            f"the run in {folder} was begun with another recipe: {details}; go on all the same with "
-            "--allow_changes"
+            f"the run in {folder} was started with another recipe: {details}; continue all the same with "
+            "--allow-changes"
         )
-    console.print(f"[yellow]note:[/] changed since the run was begun: {details}")
+    note(f"changed since the run was started: {details}")
 
 
 def is_finished(recipe: Recipe) -> bool:
@@ -100,5 +100,20 @@ def is_finished(recipe: Recipe) -> bool:
     changed = {key for key in {*old, *new} - CHANGEABLE if old.get(key) != new.get(key)}
     if changed:
         details = ", ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in sorted(changed))
-        raise UsageError(f"the run in {folder} is of another recipe: {details}; give another --out")
+        raise UsageError(f"the run in {folder} has another recipe: {details}; give another --out")
     return True
+
+
+def dump_critics(critics: Mapping[tuple[int, str, int], Discriminator]) -> list[dict[str, Any]]:
+    """Discriminators by (member, critic, copy) as plain values, with what rebuilds them."""
+    return [{"key": list(key), "config": c.config, "weights": c.state_dict()} for key, c in critics.items()]
+
+
+def load_critics(saved: list[dict[str, Any]]) -> dict[tuple[int, str, int], Discriminator]:
+    """What `dump_critics` made, rebuilt."""
+    critics = {}
+    for entry in saved:
+        critic = create_discriminator(**entry["config"])
+        critic.load_state_dict(entry["weights"])
+        critics[tuple(entry["key"])] = critic
+    return critics

@@ -1,13 +1,38 @@
-"""What must hold before the first step: parts that fit together, losses that move their player."""
+"""What must hold before the first step: values that make sense, parts that fit together."""
 
-from srkd.config import Stage
+import math
+
+from srkd.config import Critic, Loss, Stage
 from srkd.errors import UsageError, choose
 from srkd.losses import LOSSES
 from srkd.losses.functional import ADVERSARIES
+from srkd.recipe import Recipe
+
+
+def resolve(recipe: Recipe) -> dict[str, Stage]:
+    """A recipe's stages, checked as a run checks them.
+
+    Raises:
+        UsageError: they cannot be trained as they stand.
+    """
+    stages = recipe.resolve()
+    for name, stage in stages.items():
+        try:
+            check_stage(stage)
+        except UsageError as error:
+            raise UsageError(f"stage {name}: {error}") from None
+        copies = sum(critic.copies for critic in stage.critics.values())
+        if stage.mutual is not None and recipe.members * copies < 2:
+            raise UsageError("a cohort needs two discriminators: raise --members or --critics")
+        if stage.crop % recipe.scale:
+            raise UsageError(
+                f"stage {name}: a crop of {stage.crop} is not a multiple of the scale {recipe.scale}"
+            )
+    return stages
 
 
 def check_stage(stage: Stage) -> None:
-    """Raises UsageError for a stage whose parts do not go together."""
+    """Raises UsageError for a stage whose values make no sense or whose parts do not go together."""
     for name in stage.losses:
         choose("loss", name, LOSSES)
     if not stage.losses and not stage.critics:
@@ -15,39 +40,75 @@ def check_stage(stage: Stage) -> None:
     for field in ("steps", "crop", "batch"):
         if getattr(stage, field) < 1:
             raise UsageError(f"{field} must be at least 1, not {getattr(stage, field)}")
-    if stage.rate <= 0:
+    if not 0 < stage.rate < math.inf:
         raise UsageError(f"rate must be positive, not {stage.rate}")
+    for field in ("final_rate", "weight_decay"):
+        _check_range(field, getattr(stage, field))
+    _check_range("ema", stage.ema, 1.0)
+    for name, loss in stage.losses.items():
+        _check_weight(f"loss '{name}'", loss)
     for name, critic in stage.critics.items():
-        choose("adversarial loss", critic.gan, ADVERSARIES)
-        if critic.copies < 1 or critic.r1_every < 1:
-            raise UsageError(f"critic '{name}': copies and r1_every must be at least 1")
-        if critic.weight == 0 and (critic.schedule == "constant" or critic.final == 0):
-            raise UsageError(f"critic '{name}' is trained but feeds nobody (weight 0); set a weight or null")
-        if stage.mutual is not None and critic.real != "hr":
-            raise UsageError(
-                f"mutual distillation is of critics of HR, and critic '{name}' is of the teacher"
-            )
-        if stage.mutual is not None and critic.gan != "vanilla":
-            raise UsageError(
-                f"mutual distillation needs probability logits, and critic '{name}' is {critic.gan}"
-            )
-    if stage.mutual is not None and not stage.critics:
+        _check_critic(name, critic)
+    if stage.mutual is not None:
+        _check_mutual(stage)
+
+
+def _check_critic(name: str, critic: Critic) -> None:
+    where = f"critic '{name}'"
+    choose("adversarial loss", critic.gan, ADVERSARIES)
+    _check_weight(where, critic)
+    if critic.rate is not None and not 0 < critic.rate < math.inf:
+        raise UsageError(f"{where}: rate must be positive, not {critic.rate}")
+    _check_range(f"{where}: ramp", critic.ramp, 1.0)
+    for field in ("r1", "imitate"):
+        _check_range(f"{where}: {field}", getattr(critic, field))
+    if critic.copies < 1 or critic.r1_every < 1:
+        raise UsageError(f"{where}: copies and r1_every must be at least 1")
+    if critic.weight == 0 and (critic.schedule == "constant" or critic.final == 0):
+        raise UsageError(f"{where} is trained but feeds nobody (weight 0); set a weight or null")
+
+
+def _check_mutual(stage: Stage) -> None:
+    mutual = stage.mutual
+    assert mutual is not None
+    _check_range("mutual: weight", mutual.weight)
+    _check_range("mutual: ramp", mutual.ramp, 1.0)
+    if not 0 < mutual.temperature < math.inf:
+        raise UsageError(f"mutual: temperature must be positive, not {mutual.temperature}")
+    if not stage.critics:
         raise UsageError("mutual distillation needs critics")
+    for name, critic in stage.critics.items():
+        if critic.real != "hr":
+            raise UsageError(f"mutual distillation needs critics of HR; critic '{name}' is of the teacher")
+        if critic.gan != "vanilla":
+            raise UsageError(f"mutual distillation needs probability logits; critic '{name}' is {critic.gan}")
+
+
+def _check_weight(where: str, term: Loss | Critic) -> None:
+    for field in ("weight", "final"):
+        if not math.isfinite(getattr(term, field)):
+            raise UsageError(f"{where}: {field} must be a finite number, not {getattr(term, field)}")
+
+
+def _check_range(where: str, value: float, largest: float = math.inf) -> None:
+    if not 0 <= value <= largest or math.isinf(value):
+        bound = "0 or more" if largest == math.inf else f"from 0 to {largest:g}"
+        raise UsageError(f"{where} must be {bound}, not {value}")
 
 
 def uses_teacher(stage: Stage) -> bool:
-    """Whether anything in the stage looks at the teacher."""
+    """Whether anything in the stage needs the teacher."""
     needs = {need for name in stage.losses for need in LOSSES[choose("loss", name, LOSSES)].needs}
     critics = any("teacher" in (critic.real, critic.init) for critic in stage.critics.values())
     return critics or bool(needs & {"targets", "teacher", "discriminator"})
 
 
-def looks_inside(stage: Stage) -> bool:
-    """Whether the teacher must run in the stage itself: its images alone, which may be stored, do not do."""
+def runs_teacher(stage: Stage) -> bool:
+    """Whether the teacher must run in the stage itself: its stored outputs are not enough."""
     return any("teacher" in LOSSES[name].needs for name in stage.losses)
 
 
 def uses_discriminator(stage: Stage) -> bool:
-    """Whether anything in the stage looks at the teacher's discriminator."""
+    """Whether anything in the stage needs the teacher's discriminator."""
     losses = any("discriminator" in LOSSES[name].needs for name in stage.losses)
     return losses or any(critic.init == "teacher" for critic in stage.critics.values())

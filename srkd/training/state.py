@@ -1,8 +1,6 @@
-"""A stage's players: generators with their averages, losses and optimisers, critics, and the teacher."""
+"""A stage's players: generators with their averages, losses and optimisers, critics, and the teachers."""
 
 import contextlib
-import math
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,40 +10,45 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from srkd.config import Critic, Loss, Stage
+from srkd.config import Critic, Stage
 from srkd.errors import UsageError
-from srkd.losses import LOSSES, create_loss
+from srkd.losses import create_loss
 from srkd.models import create_discriminator
-from srkd.terminal import console
+from srkd.models.base import Discriminator, Generator
+from srkd.terminal import note
 from srkd.training.optimizers import create_optimizer
 from srkd.training.requirements import check_stage, uses_teacher
+from srkd.training.schedules import cosine_rate
+from srkd.training.seeds import derive_seed
 from srkd.training.teachers import Teacher
+
+Critics = Mapping[tuple[int, str, int], Discriminator]  # discriminators by (member, critic, copy)
 
 
 @dataclass
 class CriticPlayer:
-    """A discriminator.
+    """A discriminator in its place.
 
     Args:
         network: the bare network.
         module: what its own training calls: in the run's precision, in step with other processes.
-        judge: what the generator's training calls: the network, compiled if the run is. It must not make
-            processes wait for gradients that this pass does not give.
+        for_generator: what the generator's training calls: the network, compiled if the run is. It must not
+            make processes wait for gradients that this pass does not give.
         imitated: the teacher's discriminator, if the critic learns its logits.
     """
 
     spec: Critic
-    network: nn.Module
+    network: Discriminator
     module: Any
-    judge: Any
-    imitated: nn.Module | None = None
+    for_generator: Callable[[Tensor], Tensor]
+    imitated: Discriminator | None = None
 
 
 @dataclass
 class Member:
     """A generator, its running average, its losses, and its critics by name (one or several copies)."""
 
-    network: nn.Module
+    network: Generator
     generator: Any
     average: AveragedModel
     losses: dict[str, nn.Module]
@@ -59,7 +62,7 @@ class State:
     Args:
         generators, critics_optimizer: one optimiser for all generators with their adapters, one for all
             critics (None without critics): a loss scaler can serve one backward pass and one step of each.
-        teachers: run on every batch that does not bring their images; empty where nothing looks at them.
+        teachers: run on every batch that does not bring their images; empty where nothing needs them.
         rate_factor: on every learning rate; lowered after a step that was not finite.
     """
 
@@ -90,11 +93,11 @@ class State:
 
     def set_rates(self, step: int) -> None:
         """Sets every learning rate for a step: cosine from the player's own to the stage's `final_rate`."""
-        share = (1 + math.cos(math.pi * step / self.stage.steps)) / 2
-        final = self.stage.final_rate
+        stage = self.stage
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = self.rate_factor * (final + (group["rate"] - final) * share)
+                rate = cosine_rate(group["rate"], stage.final_rate, step, stage.steps)
+                group["lr"] = self.rate_factor * rate
 
     @property
     def optimizers(self) -> dict[str, Any]:
@@ -107,7 +110,7 @@ class State:
                 {
                     "network": member.network.state_dict(),
                     "average": member.average.state_dict(),
-                    "losses": {name: loss.state_dict() for name, loss in _bare(member).items()},
+                    "losses": {name: loss.state_dict() for name, loss in _saved_losses(member).items()},
                 }
                 for member in self.members
             ],
@@ -119,25 +122,29 @@ class State:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Puts a state in place. Of optimisers what they have gathered alone: their rates and the like are
-        the stage's own, which may have changed; and another optimiser of the generators begins anew."""
+        """Restores a state. Of optimisers, moments only: rates and the like are the stage's own, which may
+        have changed; and if the generators' optimiser is another one now, it starts without moments.
+
+        Raises:
+            RuntimeError, KeyError, ValueError: it is the state of other players.
+        """
         for member, entry in zip(self.members, saved["members"], strict=True):
             member.network.load_state_dict(entry["network"])
             member.average.load_state_dict(entry["average"])
-            for name, loss in _bare(member).items():
+            for name, loss in _saved_losses(member).items():
                 loss.load_state_dict(entry["losses"][name])
         for critic, entry in zip(self.critics, saved["critics"], strict=True):
             critic.network.load_state_dict(entry)
         for name, optimizer in self.optimizers.items():
-            gathered = saved["optimizers"][name]
+            moments = saved["optimizers"][name]
             own = optimizer.state_dict()["param_groups"]
-            if [group["params"] for group in own] != [group["params"] for group in gathered["param_groups"]]:
+            if [group["params"] for group in own] != [group["params"] for group in moments["param_groups"]]:
                 raise ValueError(f"other parameters for the optimiser of the {name}")
             before = saved.get("optimizer", self.stage.optimizer)
             if name == "generators" and before != self.stage.optimizer:
-                console.print(f"[yellow]note:[/] {self.stage.optimizer} begins anew, after {before}")
+                note(f"{self.stage.optimizer} starts without moments, after {before}")
                 continue
-            optimizer.load_state_dict({**gathered, "param_groups": own})
+            optimizer.load_state_dict({**moments, "param_groups": own})
         self.fabric.strategy.precision.load_state_dict(saved["scaler"])
         self.rate_factor = saved["rate_factor"]
 
@@ -145,8 +152,8 @@ class State:
 def build_state(
     fabric: Fabric,
     stage: Stage,
-    networks: list[nn.Module],
-    previous: Mapping[tuple[int, str, int], nn.Module],
+    networks: Sequence[Generator],
+    previous: Critics,
     teachers: Sequence[Teacher],
     seed: int,
     *,
@@ -161,12 +168,12 @@ def build_state(
         fabric: places modules on the device, in the precision, and in step with other processes.
         stage: what to build.
         networks: the members' generators, trained on in place.
-        previous: critics of earlier stages by (member, name, copy).
-        teachers: run only if the stage looks at them; features and discriminator are the first one's.
+        previous: discriminators of earlier stages by (member, critic, copy).
+        teachers: run only if the stage needs them; features and discriminator are the first one's.
         seed: decides the initial weights of critics and adapters.
         compile: compile generators and critics.
         accumulate, clip: as in a recipe.
-        bare: leave modules as they are, in full precision and out of step with other processes, to look at
+        bare: leave modules as they are, in full precision and out of step with other processes, to check
             their gradients rather than to train.
 
     Raises:
@@ -174,35 +181,8 @@ def build_state(
     """
     check_stage(stage)
     taught = list(teachers) if uses_teacher(stage) else []
-    first = taught[0] if taught else None
-    set_up = _as_it_is if bare else fabric.setup_module
-    members = []
-    for index, network in enumerate(networks):
-        network = network.to(fabric.device).to(memory_format=torch.channels_last).train()
-        # Copied before losses hook into the network: the average must not answer for it.
-        average = AveragedModel(network, multi_avg_fn=_average(stage.ema))
-        modules = {
-            "student": network,
-            "teacher": first.generator if first else None,
-            "discriminator": first.discriminator if first else None,
-        }
-        losses = {}
-        for name, loss in stage.losses.items():
-            torch.manual_seed(_seed(seed, index, name))
-            losses[name] = create_loss(name, loss.options, modules).to(fabric.device)
-            if _is_trained(losses[name]) and not bare:
-                # The strategy's own wrapping: the precision's would round the images that go in.
-                losses[name] = fabric.strategy.setup_module(losses[name])
-        generator = set_up(_ready(fabric, network, compile))
-        critics: dict[str, list[CriticPlayer]] = {}
-        for name, spec in stage.critics.items():
-            critics[name] = []
-            for copy in range(spec.copies):
-                torch.manual_seed(_seed(seed, index, name, copy))
-                former = previous.get((index, name, copy))
-                critic = _build_critic(fabric, spec, former, first, compile, set_up)
-                critics[name].append(critic)
-        members.append(Member(network, generator, average, losses, critics))
+    builder = _Builder(fabric, stage, taught[0] if taught else None, seed, compile, bare)
+    members = [builder.member(index, network, previous) for index, network in enumerate(networks)]
     groups = [
         {"params": [p for m in (x.network, *x.losses.values()) for p in m.parameters() if p.requires_grad]}
         for x in members
@@ -219,67 +199,72 @@ def build_state(
     return State(fabric, stage, members, taught, generators, critics_optimizer, accumulate, clip)
 
 
-def _as_it_is(module: nn.Module) -> nn.Module:
-    return module
+@dataclass(frozen=True)
+class _Builder:
+    """Builds members of one stage; arguments as those of `build_state`."""
 
+    fabric: Fabric
+    stage: Stage
+    teacher: Teacher | None
+    seed: int
+    compile: bool
+    bare: bool
 
-def _ready(fabric: Fabric, network: nn.Module, compile: bool) -> Any:
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return torch.compile(network) if compile else network
+    def member(self, index: int, network: Generator, previous: Critics) -> Member:
+        network = network.to(self.fabric.device).to(memory_format=torch.channels_last).train()
+        # Copied before losses hook into the network: the average must not answer for it.
+        average = AveragedModel(network, multi_avg_fn=_average(self.stage.ema))
+        losses = self.losses(index, network)
+        generator = self.set_up(self.ready(network))
+        critics: dict[str, list[CriticPlayer]] = {}
+        for name, spec in self.stage.critics.items():
+            critics[name] = []
+            for copy in range(spec.copies):
+                torch.manual_seed(derive_seed(self.seed, index, name, copy))
+                critics[name].append(self.critic(spec, previous.get((index, name, copy))))
+        return Member(network, generator, average, losses, critics)
 
+    def losses(self, index: int, student: Generator) -> dict[str, nn.Module]:
+        teacher = self.teacher
+        modules = {
+            "student": student,
+            "teacher": teacher.generator if teacher else None,
+            "discriminator": teacher.discriminator if teacher else None,
+        }
+        losses: dict[str, nn.Module] = {}
+        for name, loss in self.stage.losses.items():
+            torch.manual_seed(derive_seed(self.seed, index, name))
+            losses[name] = create_loss(name, loss.options, modules).to(self.fabric.device)
+            if _is_trained(losses[name]) and not self.bare:
+                # The strategy's own wrapping: the precision's would round the images that go in.
+                losses[name] = self.fabric.strategy.setup_module(losses[name])
+        return losses
 
-def term_weights(stage: Stage, step: int) -> dict[str, float]:
-    """The factor of every term at a step: the generator's by schedule, the critics' own."""
-    progress = step / max(stage.steps - 1, 1)
-    replaced = stage.losses.get("output") if stage.kd_replaces else None
-    keep = 1 - _scheduled(replaced, progress) if replaced else 1.0
-    weights = {}
-    for name, loss in stage.losses.items():
-        against_hr = not LOSSES[name].distills
-        weights[name] = _scheduled(loss, progress) * (keep if against_hr else 1.0)
-    for name, critic in stage.critics.items():
-        ramp = min(1.0, progress / critic.ramp) if critic.ramp > 0 else 1.0
-        weights[f"adversarial_{name}"] = _scheduled(critic, progress) * ramp
-        weights[f"critic_{name}"] = 1.0
-        weights[f"r1_{name}"] = 0.0 if step % critic.r1_every else critic.r1 * critic.r1_every
-        weights[f"imitation_{name}"] = critic.imitate
-    if stage.mutual is not None:
-        ramp = min(1.0, progress / stage.mutual.ramp) if stage.mutual.ramp > 0 else 1.0
-        weights |= {"mutual": stage.mutual.weight * ramp, "disagreement": 0.0}
-    return weights
+    def critic(self, spec: Critic, former: Discriminator | None) -> CriticPlayer:
+        imitated = None
+        if spec.init == "previous" and former is not None:
+            network = former
+        else:
+            network = create_discriminator(spec.name, **spec.options)
+        if spec.init == "teacher":
+            if self.teacher is None or self.teacher.discriminator is None:
+                raise UsageError(
+                    "a critic starts from the teacher's discriminator; give --teacher-discriminator"
+                )
+            if not copy_matching(network, self.teacher.discriminator):
+                imitated = self.teacher.discriminator
+        network = network.to(self.fabric.device).to(memory_format=torch.channels_last)
+        network = network.train().requires_grad_(True)
+        for_generator = self.ready(network)
+        return CriticPlayer(spec, network, self.set_up(for_generator), for_generator, imitated)
 
+    def ready(self, network: nn.Module) -> Any:
+        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        return torch.compile(network) if self.compile else network
 
-def _scheduled(term: Loss | Critic, progress: float) -> float:
-    share = {
-        "constant": 1.0,
-        "linear": 1 - progress,
-        "cosine": (1 + math.cos(math.pi * progress)) / 2,
-    }[term.schedule]
-    return term.final + (term.weight - term.final) * share if term.schedule != "constant" else term.weight
-
-
-def _build_critic(
-    fabric: Fabric,
-    spec: Critic,
-    former: nn.Module | None,
-    teacher: Teacher | None,
-    compile: bool,
-    set_up: Callable[[nn.Module], Any],
-) -> CriticPlayer:
-    imitated = None
-    if spec.init == "previous" and former is not None:
-        network = former
-    else:
-        network = create_discriminator(spec.name, **spec.options)
-    if spec.init == "teacher":
-        if teacher is None or teacher.discriminator is None:
-            raise UsageError("a critic starts from the teacher's discriminator; give --teacher_discriminator")
-        if not copy_matching(network, teacher.discriminator):
-            imitated = teacher.discriminator
-    network = network.to(fabric.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
-    judge = _ready(fabric, network, compile)
-    return CriticPlayer(spec, network, set_up(judge), judge, imitated)
+    def set_up(self, module: Any) -> Any:
+        return module if self.bare else self.fabric.setup_module(module)
 
 
 def copy_matching(network: nn.Module, source: nn.Module) -> bool:
@@ -302,20 +287,11 @@ def _average(decay: float):
     return update
 
 
-def _seed(seed: int, *parts: Any) -> int:
-    return hash_int("/".join(map(str, (seed, *parts))))
-
-
-def hash_int(text: str) -> int:
-    """A stable 31-bit integer of a text; Python's own hash differs between processes."""
-    return zlib.crc32(text.encode()) & 0x7FFFFFFF
-
-
 def _is_trained(loss: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in loss.parameters())
 
 
-def _bare(member: Member) -> dict[str, nn.Module]:
+def _saved_losses(member: Member) -> dict[str, nn.Module]:
     """A member's losses that have weights to keep, without what holds processes in step."""
     bare = {name: getattr(loss, "module", loss) for name, loss in member.losses.items()}
     return {name: loss for name, loss in bare.items() if _is_trained(loss) or loss.saved}

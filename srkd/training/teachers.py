@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from srkd.errors import UsageError
 from srkd.files import name_by_hash
-from srkd.terminal import console
+from srkd.models.base import Discriminator, Generator
+from srkd.terminal import note
 from srkd.weights.catalogue import find_weights, list_shipped
 from srkd.weights.store import load_discriminator, load_generator
 
@@ -23,7 +24,7 @@ class Teacher(nn.Module):
         LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module | None = None, name: str = ""):
+    def __init__(self, generator: Generator, discriminator: Discriminator | None = None, name: str = ""):
         super().__init__()
         self.generator, self.discriminator, self.name = generator, discriminator, name
         self.eval().requires_grad_(False)
@@ -78,11 +79,11 @@ def load_teachers(
             raise UsageError(
                 f"the teacher {path.name} is x{generator.scale}, the student x{scale}; they must agree"
             )
-        objective = generator.info.get("objective", kind)  # type: ignore[union-attr]
+        objective = generator.info.get("objective", kind)
         if kind is not None and objective != kind:
-            console.print(
-                f"[yellow]note:[/] this strategy imitates a {kind.upper()}-trained teacher, and {path.name} "
-                f"says it is {str(objective).upper()}-trained"
+            note(
+                f"this strategy imitates a {kind.upper()}-trained teacher, and {path.name} says it is "
+                f"{str(objective).upper()}-trained"
             )
         critic = None
         if number == 0:
@@ -101,6 +102,6 @@ def _find_discriminator(path: Path, given: str | None, needed: bool) -> Path | N
     if needed:
         raise UsageError(
             f"this strategy needs the teacher's discriminator, and there is no {beside}; "
-            "give --teacher_discriminator FILE"
+            "give --teacher-discriminator FILE"
         )
     return None

@@ -9,7 +9,7 @@ from platformdirs import user_cache_path
 
 from srkd import __version__
 from srkd.errors import UsageError
-from srkd.files import file_hash
+from srkd.files import hash_file
 from srkd.runtimes import RUNTIMES, Backend, Device, Precision, Settings
 from srkd.runtimes.runner import Runner
 from srkd.terminal import console
@@ -85,7 +85,7 @@ def convert(path: Path) -> Path:
         return path
     if path.suffix != ".safetensors" or not read_header(path):
         raise UsageError(f"{path} was not written by srkd; use --backend torch")
-    target = user_cache_path("srkd") / "onnx" / f"{path.stem}-{file_hash(path)}-{__version__}.onnx"
+    target = user_cache_path("srkd") / "onnx" / f"{path.stem}-{hash_file(path, 16)}-{__version__}.onnx"
     if not target.is_file():
         console.print(f"converting {path.name} to ONNX, once -> {target}", markup=False)
         from srkd.exports.writing import write_onnx

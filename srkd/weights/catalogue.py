@@ -1,14 +1,15 @@
-"""The weights that come with the package, and weights files by path or name."""
+"""Finds weights by path or name, and lists those that come with the package."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from srkd.errors import SrkdError, UsageError
+from srkd.files import StrPath
 
 
-def find_weights(weights: str | Path) -> Path:
-    """The file for a path or a shipped name.
+def find_weights(weights: StrPath) -> Path:
+    """The file of a path or a shipped name.
 
     Raises:
         UsageError: neither exists; the shipped names are listed.
@@ -23,15 +24,15 @@ def find_weights(weights: str | Path) -> Path:
     raise UsageError(f"there is no weights file {path}{names}")
 
 
-def find_onnx(weights: str | Path) -> Path | None:
-    """The ONNX file that comes with shipped weights, or the path itself when it is one."""
+def find_onnx(weights: StrPath) -> Path | None:
+    """The ONNX file that comes with shipped weights, or the path itself if it is one; None otherwise."""
     entry = list_shipped().get(str(weights), {})
     path = shipped_folder() / entry["onnx"] if "onnx" in entry else Path(weights)
     return path if path.suffix == ".onnx" and path.is_file() else None
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What `save_generator` stored beside the tensors; empty for a safetensors file of other origin.
+    """What `save_generator` stored beside the tensors; empty for a safetensors file of another package.
 
     Raises:
         SrkdError: it is not a safetensors file, or damaged.
@@ -51,13 +52,13 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def shipped_folder() -> Path:
-    """Where the shipped weights lie: inside the installed package, or beside it in a checkout."""
+    """The folder of the shipped weights: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "shipped"
     return installed if installed.is_dir() else package.parent / "weights"
 
 
 def list_shipped() -> dict[str, dict[str, Any]]:
-    """The shipped weights: name to its entry of `weights/index.json` (`file`, `description`, ...)."""
+    """The shipped weights: each name with its entry in `weights/index.json` (`file`, `description`, ...)."""
     index = shipped_folder() / "index.json"
     return json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}

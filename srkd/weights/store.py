@@ -1,40 +1,45 @@
-"""Weights files: safetensors that carry what rebuilds their own model, and the shipped ones by name."""
+"""Reads and writes weights: safetensors files whose header rebuilds their network."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import replacing
+from srkd.files import StrPath, replacing
 from srkd.models import ARCHITECTURES, create_discriminator, create_generator
-from srkd.models.base import Generator
+from srkd.models.base import Discriminator, Generator
 from srkd.weights.catalogue import find_weights, read_header
 from srkd.weights.foreign import OnnxGenerator, load_foreign
 
-_CREATE = {"generator": create_generator, "discriminator": create_discriminator}
+N = TypeVar("N", Generator, Discriminator)
 
 
-def save_generator(module: nn.Module, path: str | Path, **info: Any) -> Path:
+def save_generator(module: nn.Module, path: StrPath, **info: Any) -> Path:
     """Writes a generator made by `create_generator` to a safetensors file, atomically.
 
     Args:
         module: the generator.
         path: a name ending in `.safetensors`.
-        info: facts to keep beside the weights (strategy, stage, steps, teacher), anything JSON can hold.
+        info: facts to keep beside the weights (strategy, stage, steps, teacher): anything JSON can hold.
+
+    Returns:
+        The file.
 
     Raises:
+        UsageError: `create_generator` did not make this network.
         SrkdError: the file cannot be written.
     """
     return save_module("generator", module, path, **info)
 
 
-def save_module(kind: str, module: nn.Module, path: str | Path, **info: Any) -> Path:
+def save_module(kind: str, module: nn.Module, path: StrPath, **info: Any) -> Path:
     """Like `save_generator`, for a `generator` or a `discriminator`."""
-    if not hasattr(module, "config"):
+    if not isinstance(module, Generator | Discriminator) or module.config is None:
         raise UsageError(f"only a {kind} made by create_{kind} can be saved; this one has no config")
     header = {"format": 1, "kind": kind, "config": module.config, **info}
     # Plain contiguous copies: channels_last weights would not be stored as the shapes say.
@@ -44,15 +49,17 @@ def save_module(kind: str, module: nn.Module, path: str | Path, **info: Any) -> 
     return Path(path)
 
 
-def load_generator(weights: str | Path) -> nn.Module:
+def load_generator(weights: StrPath) -> Generator:
     """Loads a generator from a file, or a shipped one by its name, in eval mode on the CPU.
 
-    Project weights rebuild their own architecture. Other files (`.pth`, foreign `.safetensors`) go through
-    spandrel, whose unpickler refuses code; ONNX files are run by ONNX Runtime on the CPU, without gradient.
+    Weights of this package rebuild their own architecture. Other files (`.pth`, foreign `.safetensors`) go
+    through spandrel, whose unpickler refuses code. ONNX files run in ONNX Runtime, on the CPU and without
+    gradients.
 
     Returns:
-        A module mapping LR `(N, 3, H, W)` in [0, 1] to SR, with attributes `scale` and, for project
-        weights, `config` and `info` (what `save_generator` was told).
+        A network that maps LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`. For weights of this
+        package `config` rebuilds it and `info` holds what `save_generator` was given; for others `config` is
+        None.
 
     Raises:
         UsageError: no such file or shipped name; not a generator of RGB images.
@@ -62,42 +69,43 @@ def load_generator(weights: str | Path) -> nn.Module:
     if path.suffix == ".onnx":
         return OnnxGenerator(path).eval()
     header = read_header(path) if path.suffix == ".safetensors" else {}
-    module = _rebuild(path, header, "generator") if header else load_foreign(path)
-    return module.eval()
+    network = _rebuild(path, header, "generator", create_generator) if header else load_foreign(path)
+    return network.eval()
 
 
-def load_own_generator(weights: str | Path) -> Generator:
-    """Like `load_generator`, for what needs a network of this package: training, export, interpolation.
+def load_own_generator(weights: StrPath) -> Generator:
+    """Like `load_generator`, where only a network of this package will do: training, export, interpolation.
 
     Raises:
-        UsageError: the weights are of another package; otherwise as `load_generator`.
+        UsageError: the weights are another package's; otherwise as `load_generator`.
     """
     model = load_generator(weights)
-    if not isinstance(model, Generator) or model.config is None:
+    if model.config is None:
         raise UsageError(
-            f"{weights} is not a network of srkd ({', '.join(ARCHITECTURES)}); this needs one, "
-            "other packages' can only be run and imitated"
+            f"{weights} does not hold a network of srkd ({', '.join(ARCHITECTURES)}); ONNX files and networks of "
+            "other packages can be run and can teach, but not be trained, exported or interpolated"
         )
     return model
 
 
-def load_discriminator(path: str | Path) -> nn.Module:
-    """Loads a discriminator written by this package. Raises as `load_generator` does."""
+def load_discriminator(path: StrPath) -> Discriminator:
+    """Loads a discriminator that this package wrote, in eval mode. Raises as `load_generator` does."""
     path = find_weights(path)
     header = read_header(path) if path.suffix == ".safetensors" else {}
     if not header:
         raise UsageError(f"{path} was not written by srkd; a discriminator must be a .safetensors of srkd")
-    return _rebuild(path, header, "discriminator").eval()
+    return _rebuild(path, header, "discriminator", create_discriminator).eval()
 
 
-def copy_weights(source: nn.Module, target: nn.Module, name: str | Path, fresh: str | None = None) -> bool:
+def copy_weights(source: nn.Module, target: nn.Module, name: StrPath, fresh: str = "") -> bool:
     """Copies weights between modules of the same architecture and size.
 
     Args:
         source: whose weights to take.
         target: whose weights to replace.
-        name: of the source, for messages.
-        fresh: a part by its name (`tail`), which keeps its own weights where the two differ in it.
+        name: the source's name, for messages.
+        fresh: the name of a part that keeps the target's own weights where the two differ: a generator's
+            `tail_name`.
 
     Returns:
         Whether all of it was copied.
@@ -107,7 +115,7 @@ def copy_weights(source: nn.Module, target: nn.Module, name: str | Path, fresh: 
     """
     other, own = source.state_dict(), target.state_dict()
     same = all(key in own and key in other and own[key].shape == other[key].shape for key in [*own, *other])
-    if fresh is not None and not same:
+    if fresh and not same:
         prefix = f"{fresh}."
         other = {key: value for key, value in other.items() if not key.startswith(prefix)}
         other |= {key: value for key, value in own.items() if key.startswith(prefix)}
@@ -123,16 +131,16 @@ def copy_weights(source: nn.Module, target: nn.Module, name: str | Path, fresh: 
     return same
 
 
-def _rebuild(path: Path, header: dict[str, Any], kind: str) -> nn.Module:
+def _rebuild(path: Path, header: dict[str, Any], kind: str, create: Callable[..., N]) -> N:
     if header.get("kind") != kind:
         raise UsageError(f"{path} holds a {header.get('kind', 'model of unknown kind')}, not a {kind}")
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    module = _CREATE[kind](**header["config"])
+    module = create(**header["config"])
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
         detail = " ".join(str(error).split("\n")[1:2]).strip()
         raise SrkdError(f"{path} does not fit the architecture it names: {detail}") from error
-    module.info = {key: value for key, value in header.items() if key != "config"}  # type: ignore[assignment]
+    module.info = {key: value for key, value in header.items() if key != "config"}
     return module

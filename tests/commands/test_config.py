@@ -1,37 +1,84 @@
-"""Printed recipes."""
+"""`srkd config`: printed recipes."""
 
 import pytest
 import yaml
 from conftest import same
 
-from srkd.cli import main
+import srkd
+from srkd import UsageError
+
+NESTED = {"srgan": "gan", "g2g_al": "finetune", "finetune": "finetune", "mutual": "finetune"}
 
 
-@pytest.mark.parametrize("command", ["train", "distill", "finetune", "mutual"])
-def test_print_config_shows_what_would_run(capsys, command):
-    words = [command, "--data", "photos", "--print_config", "--start", "w.safetensors"]
-    nested = {"train": "gan", "distill": "finetune", "finetune": "finetune", "mutual": "finetune"}[command]
-    assert (
-        main([*words, f"--stages.{nested}.losses.perceptual.weight", "7", f"--stages.{nested}.steps=5"]) == 0
-    )
-    printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["stages"][nested]["losses"]["perceptual"]["weight"] == 7
-    assert printed["stages"][nested]["steps"] == 5 and printed["data"] == "photos"
+@pytest.mark.parametrize(("strategy", "stage"), NESTED.items())
+def test_it_shows_what_would_run(capsys, strategy, stage):
+    stages = {stage: {"losses": {"perceptual": {"weight": 7}}, "steps": 5}}
+    text = srkd.show_config("photos", strategy=strategy, start="w.safetensors", stages=stages)
+    assert capsys.readouterr().out == text
+    printed = yaml.safe_load(text)
+    assert printed["stages"][stage]["losses"]["perceptual"]["weight"] == 7
+    assert printed["stages"][stage]["steps"] == 5 and printed["data"] == "photos"
+    assert printed["members"] == (2 if strategy == "mutual" else 1)
 
 
-@pytest.mark.parametrize("command", ["finetune", "mutual", "distill"])
-def test_a_printed_recipe_runs_the_same(photos, teacher, tmp_path, capsys, command):
+def test_it_can_be_silent(capsys):
+    assert "strategy: gan2g" in srkd.show_config("photos", strategy="gan2g", verbose=False)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("strategy", ["finetune", "mutual", "g2g_al"])
+def test_a_printed_recipe_runs_the_same(photos, teacher, tmp_path, strategy):
     """Its stages are all there, and what was removed stays removed."""
-    words = [command, "--data", str(photos), "--start", str(teacher / "pretrain.safetensors"), "--steps", "3"]
-    words += ["--model", "srgan_tiny", "--crop", "32", "--batch", "2", "--stages.finetune.losses.l1", "null"]
-    words += ["--stages.finetune.critics.hr.options.channels", "4", "--validate_every", "3"]
-    words += ["--teacher", str(teacher / "gan.safetensors")] if command == "distill" else []
-    assert main([*words, "--print_config"]) == 0
+    verb = {"g2g_al": srkd.distill, "finetune": srkd.finetune, "mutual": srkd.mutual}[strategy]
+    options = {"start": teacher / "pretrain.safetensors", "steps": 3, "crop": 32, "batch": 2}
+    options |= {"model": "srgan_tiny", "validate_every": 3}
+    options["stages"] = {
+        "finetune": {"losses": {"l1": None}, "critics": {"hr": {"options": {"channels": 4}}}}
+    }
+    if strategy == "g2g_al":
+        options["teacher"] = teacher / "gan.safetensors"
     printed = tmp_path / "printed.yaml"
-    printed.write_text(capsys.readouterr().out)
+    printed.write_text(srkd.show_config(photos, strategy=strategy, **options))
     stage = yaml.safe_load(printed.read_text())["stages"]["finetune"]
     assert stage["steps"] == 3 and stage["losses"]["l1"] is None and stage["losses"]["perceptual"]["weight"]
-    assert main([*words, "--out", str(tmp_path / "a")]) == 0
-    assert main([command, "--config", str(printed), "--out", str(tmp_path / "b")]) == 0
+    verb(photos, out=tmp_path / "a", **options)
+    verb(**{**srkd.load_recipe(printed), "out": tmp_path / "b"})
     weights = sorted(path.name for path in (tmp_path / "a").glob("*.safetensors"))
     assert weights and all(same(tmp_path / "a" / name, tmp_path / "b" / name) for name in weights)
+
+
+IMPOSSIBLE = [
+    ({"seed": -1}, "seed must be from 0"),
+    ({"seed": 2**64}, "seed must be from 0"),
+    ({"seed": "many"}, "seed: expected int, not 'many'"),
+    ({"steps": 0}, "steps must be at least 1"),
+    ({"clip": float("nan")}, "clip must be positive"),
+    ({"device": "abacus"}, "'abacus' is not one of auto"),
+    ({"scale": 5}, "scale must be 2, 3 or 4"),
+    ({"compile": "yes"}, "compile: expected true or false"),
+    ({"teacher": [1]}, "teacher: expected a text, not 1"),
+    ({"sead": 3}, "unknown option 'sead'"),
+    ({"stages": {"pretrain": {"rate": float("nan")}}}, "stage pretrain: rate must be positive"),
+    ({"stages": {"pretrain": {"final_rate": -1.0}}}, "final_rate must be 0 or more"),
+    ({"stages": {"pretrain": {"ema": 2.0}}}, "ema must be from 0 to 1"),
+    ({"stages": {"pretrain": {"losses": {"l1": {"weight": float("inf")}}}}}, "weight must be a finite"),
+    ({"stages": {"pretrain": {"losses": {"l4": {}}}}}, "unknown loss 'l4'"),
+    ({"stages": {"gan": {"critics": {"hr": {"rate": -1.0}}}}}, "critic 'hr': rate must be positive"),
+    ({"stages": {"pretrain": {"crop": 33}}}, "multiple of the scale"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), IMPOSSIBLE)
+def test_config_and_training_refuse_the_same_in_one_line(photos, tmp_path, options, message):
+    said = set()
+    for verb in (srkd.show_config, srkd.estimate, srkd.train):
+        with pytest.raises(UsageError, match=message) as caught:
+            verb(photos, strategy="srgan", out=tmp_path / "run", **options)
+        said.add(str(caught.value))
+    assert len(said) == 1 and len(said.pop().splitlines()) == 1 and not (tmp_path / "run").exists()
+
+
+def test_fine_tuning_without_weights_is_refused_by_all():
+    for verb in (srkd.show_config, srkd.estimate, srkd.finetune):
+        with pytest.raises(UsageError, match="give --start FILE"):
+            verb("embedded", strategy="finetune")

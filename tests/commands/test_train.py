@@ -1,9 +1,9 @@
 """`srkd train`."""
 
-import pytest
+import signal
+
 import torch
-from conftest import GAN, TINY
-from torchvision.models import VGG19_Weights, vgg19
+from conftest import TINY
 
 import srkd
 from srkd import load_generator
@@ -29,34 +29,24 @@ def test_images_smaller_than_a_crop(fails, tmp_path, photos):
     assert "smaller than a crop of 200" in error
 
 
-def test_a_dry_run_writes_nothing(photos, tmp_path, capsys):
-    out = tmp_path / "run"
-    options = {"stages": GAN, **TINY, "steps": 1000, "tensorboard": True}
-    assert srkd.train(str(photos), out=str(out), dry_run=True, **options) is None
-    shown = capsys.readouterr().out
-    assert not out.exists() and "pretrain" in shown and "gan" in shown and "GiB" in shown and "1,000" in shown
+def test_it_reports_progress_and_can_be_silent(photos, tmp_path, capsys):
+    seen = []
+
+    def progress(description, done, total):
+        seen.append((description, done, total))
+
+    options = {**TINY, "steps": 4, "verbose": False, "progress": progress}
+    result = srkd.train(photos, strategy="pretrain", out=tmp_path / "run", **options)
+    assert capsys.readouterr().out == ""
+    assert [entry for entry in seen if entry[0] == "pretrain"] == [("pretrain", k, 4) for k in (1, 2, 3, 4)]
+    assert result.folder == tmp_path / "run" and result.weights["pretrain"].is_file()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_papers_runs_are_ready(capsys, monkeypatch, tmp_path, scale):
-    """Two steps of each stage of full size, with a file in the place of torchvision's VGG19 (random)."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    file = tmp_path / "hub" / "checkpoints" / VGG19_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1]
-    file.parent.mkdir(parents=True)
-    torch.save(vgg19(weights=None).state_dict(), file)
-    words = [
-        "train",
-        "embedded",
-        "--config",
-        f"paper_x{scale}",
-        "--dry_run",
-        "--precision",
-        "32-true",
-        "--batch",
-        "2",
-    ]
-    words += ["--out", str(tmp_path / "run")]
-    assert main(words) == 0
-    shown = capsys.readouterr().out
-    assert "1,000,000" in shown and "200,000" in shown and not (tmp_path / "run").exists()
+def test_what_a_run_sets_is_restored(photos, tmp_path):
+    threads, handlers = (
+        torch.get_num_threads(),
+        [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)],
+    )
+    srkd.train(photos, strategy="pretrain", out=tmp_path / "run", threads=threads + 1, **TINY, steps=1)
+    assert torch.get_num_threads() == threads
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers

@@ -11,12 +11,12 @@ from conftest import SHORT, read_log, write_compact
 import srkd
 from srkd import UsageError, load_generator
 from srkd.data import open_data
-from srkd.files import file_hash
+from srkd.files import hash_file
 from srkd.runtimes.runner import Runner
 
 
 def stored(folder, teachers):
-    found = open_data(str(folder), 4, teachers=[file_hash(Path(t)) for t in teachers])
+    found = open_data(str(folder), 4, teachers=[hash_file(Path(t), 16) for t in teachers])
     return found.train + found.val
 
 

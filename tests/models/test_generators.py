@@ -6,6 +6,7 @@ from conftest import ARCHITECTURES, build_network
 
 from srkd import UsageError, create_discriminator, create_generator
 from srkd.models import GENERATORS
+from srkd.models.base import Generator
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -16,6 +17,8 @@ def test_every_named_generator_enlarges(name, scale):
         assert model(torch.rand(2, 3, 7, 5)).shape == (2, 3, 7 * scale, 5 * scale)
     names = {name for name, _ in model.named_modules()}
     assert model.taps and set(model.taps) <= names
+    assert isinstance(model, Generator) and model.scale == scale and model.info == {}
+    assert not model.tail_name or model.tail_name in names
 
 
 def test_every_architecture_is_tested():

@@ -5,13 +5,19 @@ import json
 import pytest
 import torch
 from conftest import pretrain, read_log, run_strategy, stop_at
-from lightning_fabric import Fabric
 from safetensors.torch import load_file
 
 from srkd import SrkdError, load_generator
-from srkd.training import fit
+from srkd.training import loop
 from srkd.training.guards import Watch
 from srkd.training.step import NotFinite, train_step
+from srkd.training.terms import Term
+from srkd.training.validation import largest_on_noise
+
+
+def term(kind, value, critic=None, member=0, cohort=False):
+    player = "generators" if critic is None else "critics"
+    return Term(player, kind, critic, member, torch.tensor(value), 1.0, cohort)
 
 
 def fail():
@@ -34,7 +40,7 @@ def test_a_step_that_is_not_finite_goes_back_at_half_the_rate(photos, tmp_path, 
 def test_going_back_leaves_nothing_of_the_steps_that_never_were(photos, tmp_path, monkeypatch):
     """Not in the log, and not as the best weights: validation after step 8 is too good to last."""
     scores = iter([20.0, 99.0, 21.0, 19.0])
-    monkeypatch.setattr(fit, "validate", lambda *_: (next(scores), []))
+    monkeypatch.setattr(loop, "validate", lambda *_: (next(scores), []))
     stop_at(monkeypatch, 8, fail)
     result = pretrain(photos, tmp_path / "run")
     entries = read_log(result.folder)
@@ -59,7 +65,7 @@ def test_a_batch_that_cannot_be_trained_on_is_saved(photos, tmp_path, monkeypatc
             raise NotFinite("the gradient of the generators")
         return train_step(*args)
 
-    monkeypatch.setattr(fit, "train_step", fail_later)
+    monkeypatch.setattr(loop, "train_step", fail_later)
     with pytest.raises(SrkdError, match=r"2 times at falling rates; its batch is in .*failed_batch"):
         pretrain(photos, tmp_path / "run", retries=2)
     saved = load_file(tmp_path / "run" / "failed_batch.safetensors")
@@ -78,13 +84,14 @@ def test_a_loss_that_becomes_nan_stops_the_run(photos, teacher, tmp_path):
 def test_warnings_come_once_and_in_plain_words(capsys):
     watch = Watch("gan", bicubic=26.0)
     for step in range(0, 2000, 20):
-        watch.losses(step, {"critic_hr": 0.5 if step == 400 else 0.001, "l1": 0.001})
+        watch.losses(step, [term("critic", 0.5 if step == 400 else 0.001, "hr"), term("l1", 0.001)])
         watch.validation(step, 25.0)
     said = capsys.readouterr().out
-    assert said.count("tells every image apart") == 1 and said.count("below the 26.00 dB of bicubic") == 1
+    assert said.count("is saturated") == 1 and said.count("below the 26.00 dB of bicubic") == 1
     watch = Watch("gan", bicubic=26.0)
     for step in range(0, 2000, 400):
-        watch.losses(step, {"critic_hr": 0.5, "0/critic_hr": 0.001 if step % 800 else 1.0})
+        critics = term("critic", 0.5, "hr"), term("critic", 0.001 if step % 800 else 1.0, "hr", cohort=True)
+        watch.losses(step, critics)
         watch.validation(step, 27.0)
     assert not capsys.readouterr().out
 
@@ -94,10 +101,11 @@ def test_a_loss_that_grows_tenfold_is_pointed_out(capsys, loss):
     watch, calm = Watch("pretrain", bicubic=26.0), Watch("pretrain", bicubic=26.0)
     for step in range(0, 2000, 20):
         noise = 1 + 2 * (step % 60 == 0)
-        calm.losses(step, {loss: 0.03 * noise, "vanilla_hr": 1000.0 if step == 1500 else 0.1})
+        calm.losses(step, [term(loss, 0.03 * noise), term("mse_like", 1000.0 if step == 1500 else 0.1)])
     assert not capsys.readouterr().out
     for step in range(0, 2000, 20):
-        watch.losses(step, {f"1/{loss}": 0.03 * 1.002 ** max(0, step - 1000) + 0.9 * (step == 1600)})
+        value = 0.03 * 1.002 ** max(0, step - 1000) + 0.9 * (step == 1600)
+        watch.losses(step, [term(loss, value, member=1, cohort=True)])
     said = capsys.readouterr().out
     assert said.count("diverges") == 1 and f"the loss '1/{loss}' is 0." in said and "at step 1600" in said
 
@@ -120,4 +128,4 @@ def test_noise_shows_what_photographs_do_not():
     network = torch.nn.Conv2d(3, 3, (1, 2), padding=(0, 1), groups=3, bias=False).train()
     with torch.no_grad():
         network.weight.copy_(torch.tensor([1.0, -1.0]).mul(100).expand(3, 1, 1, 2))
-    assert fit.largest_on_noise(network, Fabric(accelerator="cpu", devices=1)) == 100 and network.training
+    assert largest_on_noise(network, torch.device("cpu")) == 100 and network.training

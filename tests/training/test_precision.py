@@ -12,7 +12,7 @@ from lightning_fabric.plugins.precision import MixedPrecision
 import srkd
 from srkd import load_generator
 from srkd.config import Loss, Stage
-from srkd.training.state import build_state, term_weights
+from srkd.training.state import build_state
 from srkd.training.step import train_step
 
 WHOLE = Stage(
@@ -22,7 +22,7 @@ WHOLE = Stage(
 )
 
 
-def gradients(state, parts, weights):
+def gradients(state, parts):
     """Each player's gradients as its optimiser meets them, by player."""
     found = {}
     for name, optimizer in state.optimizers.items():
@@ -34,7 +34,7 @@ def gradients(state, parts, weights):
             )
 
         inner.register_step_pre_hook(keep)
-    train_step(state, parts, weights)
+    train_step(state, parts, 0)
     return found
 
 
@@ -42,22 +42,20 @@ def test_a_batch_in_parts_gives_the_same_gradients():
     """Of losses that are means over images."""
     stage = replace(plain_critics(WHOLE), losses={"l1": Loss(), "output": Loss()})
     lr, hr = (torch.cat([image, image.flip(2)]) for image in make_batch())
-    weights = term_weights(stage, 0)
-    whole = gradients(make_state(stage, teacher=make_teacher()), [(lr, hr, ())], weights)
+    whole = gradients(make_state(stage, teacher=make_teacher()), [(lr, hr, ())])
     state = make_state(stage, teacher=make_teacher())
-    parts = gradients(state, [(*pair, ()) for pair in zip(lr.chunk(4), hr.chunk(4), strict=True)], weights)
+    parts = gradients(state, [(*pair, ()) for pair in zip(lr.chunk(4), hr.chunk(4), strict=True)])
     assert whole.keys() == parts.keys() == {"generators", "critics"}
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], rtol=2e-4, atol=1e-7)
 
 
 def test_gradients_are_clipped():
-    weights = term_weights(WHOLE, 0)
-    free = gradients(make_state(WHOLE, teacher=make_teacher()), [(*make_batch(), ())], weights)
+    free = gradients(make_state(WHOLE, teacher=make_teacher()), [(*make_batch(), ())])
     bound = 0.5 * min(float(g.norm()) for g in free.values())
     state = make_state(WHOLE, teacher=make_teacher())
     state.clip = bound
-    clipped = gradients(state, [(*make_batch(), ())], weights)
+    clipped = gradients(state, [(*make_batch(), ())])
     assert clipped.keys() == {"generators", "critics"}
     for name, gradient in clipped.items():
         assert float(gradient.norm()) == pytest.approx(bound, rel=1e-3)
@@ -71,15 +69,14 @@ def test_half_precision_scales_both_players_gradients_back(clip):
     plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[plugin])
     stage = plain_critics(WHOLE)
-    weights = term_weights(stage, 0)
-    wanted = gradients(make_state(stage, teacher=make_teacher()), [(*make_batch(), ())], weights)
+    wanted = gradients(make_state(stage, teacher=make_teacher()), [(*make_batch(), ())])
     state = make_state(stage, teacher=make_teacher(), fabric=fabric, clip=clip)
     # Once only: the fused step would take the unscaling upon itself.
     for group in (g for o in state.optimizers.values() for g in o.param_groups):
         group["fused"] = None
     for optimizer in state.optimizers.values():
         optimizer.optimizer._step_supports_amp_scaling = False
-    found = gradients(state, [(*make_batch(), ())], weights)
+    found = gradients(state, [(*make_batch(), ())])
     assert scaler.get_scale() == 2.0**10  # grew after the critics' step and after the generators'
     assert found.keys() == wanted.keys() == {"generators", "critics"}
     for name in wanted:
@@ -105,7 +102,7 @@ def test_compiled_networks_give_the_same_weights():
         torch.manual_seed(0)
         network = srkd.create_generator("srgan", channels=4, blocks=1, tail="lr")
         state = build_state(fabric, stage, [network], {}, [], 0, compile=compile)
-        train_step(state, [(*make_batch(), ())], term_weights(stage, 0))
+        train_step(state, [(*make_batch(), ())], 0)
         assert not any("_orig_mod" in key for key in network.state_dict())
         found.append(torch.cat([p.detach().flatten() for p in network.parameters()]))
     torch.testing.assert_close(*found, atol=1e-5, rtol=1e-3)

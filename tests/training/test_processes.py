@@ -21,9 +21,9 @@ sys.path.insert(0, sys.argv[1])
 from conftest import critic, make_teacher
 from srkd import create_generator
 from srkd.config import Loss, Mutual, Stage
-from srkd.training.fit import make_fabric
 from srkd.recipe import Recipe
-from srkd.training.state import build_state, term_weights
+from srkd.training.setup import make_fabric
+from srkd.training.state import build_state
 from srkd.training.step import train_step
 fabric = make_fabric(Recipe("x", "pretrain", device="cpu", devices=2, threads=1))
 fabric.launch()
@@ -38,7 +38,7 @@ for step in range(4):
     torch.manual_seed(100 * step + fabric.global_rank)
     part = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 32, 32)
     halves = [(*pair, ()) for pair in zip(part[0].chunk(2), part[1].chunk(2))]
-    train_step(state, halves if step % 2 else [(*part, ())], term_weights(stage, step))
+    train_step(state, halves if step % 2 else [(*part, ())], step)
 modules = [m for x in state.members for m in (x.network, *x.losses.values(), x.average.module)]
 modules += [c.network for c in state.critics]
 flat = torch.cat([p.detach().flatten() for m in modules for p in m.parameters()])

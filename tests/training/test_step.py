@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import critic, make_batch, make_state, make_teacher, plain_critics
+from conftest import critic, make_batch, make_state, make_teacher, plain_critics, values
 
 from srkd import create_discriminator
 from srkd.config import Loss, Mutual, Stage
 from srkd.losses import LOSSES
-from srkd.training.state import copy_matching, term_weights
-from srkd.training.step import NotFinite, detached, look, train_step
+from srkd.training.state import copy_matching
+from srkd.training.step import NotFinite, detached, forward_all, train_step
 from srkd.training.terms import critic_terms, generator_terms
 
 
@@ -18,7 +18,7 @@ def after(stage, teacher=None, networks=1, steps=3):
     """Weights of every player after a few steps."""
     state = make_state(stage, networks, teacher)
     for step in range(steps):
-        train_step(state, [(*make_batch(), ())], term_weights(stage, step))
+        train_step(state, [(*make_batch(), ())], step)
     players = [member.network for member in state.members] + [critic.network for critic in state.critics]
     return [torch.cat([p.detach().flatten() for p in player.parameters()]) for player in players]
 
@@ -54,7 +54,7 @@ def test_critics_learn_and_their_images_matter():
     teacher = make_teacher()
     state = make_state(EVERYTHING, teacher=teacher)
     before = [c.network.features[0][0].weight.detach().clone() for c in state.critics]
-    train_step(state, [(*make_batch(), ())], term_weights(EVERYTHING, 0))
+    train_step(state, [(*make_batch(), ())], 0)
     assert all(
         not torch.equal(c.network.features[0][0].weight, w)
         for c, w in zip(state.critics, before, strict=True)
@@ -83,11 +83,8 @@ def test_imitation_brings_the_logits_together():
         steps=100, rate=1e-2, critics={"hr": critic(init="teacher", imitate=100.0)}, losses={"l1": Loss()}
     )
     state = make_state(stage, teacher=make_teacher(6))
-    values = [
-        train_step(state, [(*make_batch(), ())], term_weights(stage, step))["imitation_hr"]
-        for step in range(60)
-    ]
-    assert values[-1] < 0.5 * values[0]
+    found = [values(train_step(state, [(*make_batch(), ())], step))["imitation_hr"] for step in range(60)]
+    assert found[-1] < 0.5 * found[0]
 
 
 def test_copy_matching_copies_what_fits():
@@ -105,42 +102,43 @@ def test_mutual_distillation_changes_critics_through_their_own_logits_only():
     # Every critic's own term moves it. By the first step the generators cannot have met what it became.
     assert not torch.equal(a[2], b[2]) and not torch.equal(a[3], b[3])
     state = make_state(MUTUAL, networks=2)
-    terms = critic_terms(state, [detached(view) for view in look(state, *make_batch())])
+    views = [detached(view) for view in forward_all(state, *make_batch())]
+    terms = values(critic_terms(state, views, 0))
     for own, peer in ((0, 1), (1, 0)):
         mine = torch.autograd.grad(
-            terms[own, "mutual"], state.critics[own].network.parameters(), retain_graph=True
+            terms[f"{own}/mutual"], state.critics[own].network.parameters(), retain_graph=True
         )
         assert any(g.any() for g in mine)
         theirs = state.critics[peer].network.parameters()
-        grads = torch.autograd.grad(terms[own, "mutual"], theirs, retain_graph=True, allow_unused=True)
+        grads = torch.autograd.grad(terms[f"{own}/mutual"], theirs, retain_graph=True, allow_unused=True)
         assert all(g is None for g in grads)
         generators = [p for member in state.members for p in member.network.parameters()]
-        grads = torch.autograd.grad(terms[own, "mutual"], generators, retain_graph=True, allow_unused=True)
+        grads = torch.autograd.grad(terms[f"{own}/mutual"], generators, retain_graph=True, allow_unused=True)
         assert all(g is None for g in grads)
 
 
 def test_mutual_term_is_the_mean_kl_over_the_cohorts_pool():
     """Recomputed from logits on HR and every member's SR."""
     state = make_state(MUTUAL, networks=3)
-    views = [detached(view) for view in look(state, *make_batch())]
-    terms = critic_terms(state, views)
+    views = [detached(view) for view in forward_all(state, *make_batch())]
+    terms = values(critic_terms(state, views, 0))
     images = [views[0].hr, *(view.sr for view in views)]
     z = [[critic.network(image).double().detach() / 2 for image in images] for critic in state.critics]
     for own in range(3):
-        values = []
+        divergences = []
         for peer in {0, 1, 2} - {own}:
             for q, p in zip(z[peer], z[own], strict=True):
                 q, p = q.sigmoid(), p.sigmoid()
-                values.append((q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).mean())
-        expected = 4 * torch.stack(values).mean()
-        assert float(terms[own, "mutual"].detach()) == pytest.approx(float(expected), rel=1e-3, abs=1e-7)
+                divergences.append((q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).mean())
+        expected = 4 * torch.stack(divergences).mean()
+        assert float(terms[f"{own}/mutual"].detach()) == pytest.approx(float(expected), rel=1e-3, abs=1e-7)
 
 
 def test_one_generator_answers_to_the_mean_of_its_critics():
     stage = Stage(steps=10, critics={"hr": replace(critic(weight=0.1), copies=3)}, losses={"l1": Loss()})
     state = make_state(stage)
-    member, view = state.members[0], look(state, *make_batch())[0]
-    value = generator_terms(member, view)["adversarial_hr"]
+    (view,) = forward_all(state, *make_batch())
+    value = values(generator_terms(state, [view], 0))["adversarial_hr"]
     each = [torch.nn.functional.softplus(-c.network(view.sr)).mean() for c in state.critics]
     torch.testing.assert_close(value, torch.stack(each).mean())
 
@@ -149,12 +147,11 @@ def test_r1_is_the_squared_gradient_at_real_images():
     """Recomputed by finite differences of the critic's logit, pixel by pixel."""
     spec = critic(weight=0.1, r1=10.0, r1_every=4)
     stage = plain_critics(Stage(steps=8, losses={"l1": Loss()}, critics={"hr": spec}))
-    assert [term_weights(stage, step)["r1_hr"] for step in range(8)] == [40, 0, 0, 0, 40, 0, 0, 0]
     state = make_state(stage)
     lr, hr = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 16, 16)
-    views = [detached(view) for view in look(state, lr, hr)]
-    value = float(critic_terms(state, views)[0, "r1_hr"].detach())
-    assert (0, "r1_hr") not in critic_terms(state, views, term_weights(stage, 1))
+    views = [detached(view) for view in forward_all(state, lr, hr)]
+    value = float(values(critic_terms(state, views, 0))["r1_hr"].detach())
+    assert "r1_hr" not in values(critic_terms(state, views, 1))
     network = state.critics[0].network.double()
     squares = []
     with torch.no_grad():
@@ -181,5 +178,5 @@ def test_no_weight_changes_in_a_step_that_is_not_finite(where):
     with pytest.raises(
         NotFinite, match={"loss": "loss '", "gradient": "generators", "critic": "critics"}[where]
     ):
-        train_step(state, [(lr, hr, ())], term_weights(stage, 0))
+        train_step(state, [(lr, hr, ())], 0)
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))

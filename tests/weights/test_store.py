@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ARCHITECTURES, build_network
+from conftest import ARCHITECTURES, build_network, write_compact
 
-from srkd import load_generator, save_generator
+from srkd import UsageError, create_generator, load_generator, save_generator
+from srkd.weights.store import copy_weights, load_own_generator
 
 
 @pytest.mark.parametrize(("name", "options"), ARCHITECTURES)
@@ -44,3 +45,26 @@ def test_weights_that_are_none(tmp_path, photos, weights, fails):
 def test_a_discriminator_is_no_generator(fails, photos, teacher):
     path = teacher / "gan_discriminator.safetensors"
     assert "holds a discriminator" in fails(2, "evaluate", path, "--data", photos)
+
+
+def test_only_networks_of_this_package_are_own(tmp_path, weights, onnx_file):
+    assert load_own_generator(weights).config == load_generator(weights).config
+    for path in (write_compact(tmp_path), onnx_file):
+        with pytest.raises(UsageError, match=r"does not hold a network of srkd \(srgan"):
+            load_own_generator(path)
+    with pytest.raises(UsageError, match="create_generator"):
+        save_generator(load_generator(write_compact(tmp_path)), tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("name", ["srgan_tiny", "span_s", "srgan_branched"])
+def test_a_trunk_is_copied_between_scales(name):
+    """All but the tail is the source's; the tail stays as it is."""
+    source, target = create_generator(name, 2), create_generator(name, 4)
+    before = {key: value.clone() for key, value in target.state_dict().items()}
+    with pytest.raises(UsageError, match="w holds another architecture"):
+        copy_weights(source, target, "w")
+    assert not copy_weights(source, target, "w", fresh=target.tail_name)
+    for key, value in target.state_dict().items():
+        kept = key.startswith(target.tail_name)
+        assert torch.equal(value, before[key] if kept else source.state_dict()[key]), key
+    assert copy_weights(target, create_generator(name, 4), "w", fresh=target.tail_name)

@@ -1,0 +1,45 @@
+"""`srkd config`: the recipe that a training verb would run."""
+
+from typing import Unpack
+
+from srkd.files import StrPath
+from srkd.recipe import RunOptions, make_recipe
+from srkd.strategies import StrategyName
+from srkd.terminal import Progress, reports, say
+
+
+@reports
+def show_config(
+    data: StrPath,
+    *,
+    strategy: StrategyName = "g2g_al",
+    model: str | None = None,
+    verbose: bool = True,
+    progress: Progress | None = None,
+    **options: Unpack[RunOptions],
+) -> str:
+    """Print a recipe with every stage spelled out, as YAML that runs the same when given as --config.
+
+    Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
+        strategy: what to run.
+        model: the generator to train, a name that `srkd models` lists; when not given, that of `start`, or
+            the strategy's usual one.
+        verbose: print what is done.
+        progress: called as progress(description, done, total) while it works.
+        options: as in srkd.recipe.RunOptions.
+
+    Returns:
+        The YAML text.
+
+    Raises:
+        UsageError: the recipe cannot be carried out as it stands.
+    """
+    recipe = make_recipe(data, strategy, model, options)
+    from srkd.training.requirements import resolve
+
+    resolve(recipe)
+    text = recipe.to_yaml()
+    say(text.rstrip("\n"))
+    return text

@@ -1,0 +1,76 @@
+"""What a stage is judged by while it runs: PSNR on the validation images, and the answer to noise."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srkd import metrics
+from srkd.data import DataSet, Pair
+from srkd.images import resample
+from srkd.images.tensors import to_batch, to_image
+from srkd.training.seeds import derive_seed
+
+_STRIP = 128  # side of the pictures in a strip, in pixels
+_LARGEST_SCORE = 100.0  # dB; equal images would make a mean infinite
+
+
+@torch.no_grad()
+def validate(
+    generator: nn.Module, pairs: Sequence[Pair], scale: int, device: torch.device, strips: int = 4
+) -> tuple[float, list[np.ndarray]]:
+    """Mean luma PSNR in dB over whole images, in full precision; infinite scores count as 100.
+
+    Returns:
+        The score, and of the first images the middle as bicubic, SR and HR side by side, uint8.
+    """
+    training = generator.training
+    generator.eval()
+    scores, pictures = [], []
+    for pair in pairs:
+        image = to_image(generator(to_batch(pair.lr[None], device)))
+        scores.append(_psnr(image, pair, scale))
+        if len(pictures) < strips:
+            top, left = (max(side - _STRIP, 0) // 2 for side in image.shape[:2])
+            trio = (resample.upscale_bicubic(pair.lr, scale), image, pair.hr)
+            pictures.append(np.hstack([im[top : top + _STRIP, left : left + _STRIP] for im in trio]))
+    generator.train(training)
+    return float(np.mean(scores)), pictures
+
+
+@torch.no_grad()
+def largest_on_noise(generator: nn.Module, device: torch.device) -> float:
+    """The largest absolute value in a generator's output for black and white noise in three channels."""
+    noise = np.random.default_rng(0).integers(0, 2, (1, 48, 48, 3), np.uint8) * np.uint8(255)
+    training = generator.training
+    generator.eval()
+    largest = float(generator(to_batch(noise, device)).abs().max())
+    generator.train(training)
+    return largest
+
+
+def bicubic_psnr(pairs: Sequence[Pair], scale: int) -> float:
+    """Mean `y-crop` PSNR of bicubic enlargement, in dB."""
+    return float(np.mean([_psnr(resample.upscale_bicubic(p.lr, scale), p, scale) for p in pairs]))
+
+
+def degrade_batch(hr: Tensor, scale: int, seed: int, *place: str | int) -> Tensor:
+    """LR images of random degradations, the same for the same seed and place in a run."""
+    from srkd.data.degrade import degrade
+
+    return degrade(hr, scale, np.random.default_rng(derive_seed(seed, *place)))
+
+
+def degrade_validation(data: DataSet, scale: int) -> DataSet:
+    """Validation images with LR degraded as in training, the same in every run."""
+    pairs = []
+    for pair in data.val:
+        hr = torch.from_numpy(pair.hr.copy()).permute(2, 0, 1)[None].float() / 255
+        lr = to_image(degrade_batch(hr, scale, 0, pair.name))
+        pairs.append(Pair(pair.name, lr, pair.hr, pair.sha256))
+    return DataSet(data.train, pairs, data.watched)
+
+
+def _psnr(image: np.ndarray, pair: Pair, scale: int) -> float:
+    return min(metrics.psnr(image, pair.hr, metrics.protocol_name("y-crop", scale)), _LARGEST_SCORE)
