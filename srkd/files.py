@@ -67,7 +67,7 @@ def publish(path: str | Path, beside: Sequence[str] = ()) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Writes a UTF-8 text file atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def hash_file(path: Path, digits: int = 64) -> str:

@@ -36,7 +36,7 @@ def test_packing_again_does_nothing_and_another_request_is_refused(photos, packe
     shutil.copy(next(photos.iterdir()), more / "another.png")
     with pytest.raises(UsageError, match="other sources"):
         srkd.prepare(str(more), str(packed))
-    with pytest.raises(UsageError, match="no packed data set"):
+    with pytest.raises(UsageError, match="is not a packed data set"):
         srkd.prepare(str(photos), str(more))
     with pytest.raises(UsageError, match="packed for x4"):
         open_data(str(packed), 2)
@@ -46,7 +46,7 @@ def test_a_bad_image_is_named_or_left_out_by_choice(photos, tmp_path, capsys):
     folder = shutil.copytree(photos, tmp_path / "folder")
     (folder / "b.png").write_text("no image")
     out = tmp_path / "out"
-    with pytest.raises(SrkdError, match=r"b\.png is not an image.*--skip_bad"):
+    with pytest.raises(SrkdError, match=r"b\.png is not an image.*--skip-bad"):
         srkd.prepare(str(folder), str(out))
     with pytest.raises(UsageError, match="not finished"):
         open_data(str(out), 4)
@@ -134,7 +134,8 @@ def test_a_full_disk_ends_packing_in_one_line_and_it_goes_on_later(photos, tmp_p
 # What takes two seconds elsewhere, a commit every third image, after 0.06 s.
 SLOWLY = """
 import itertools, sys, time, types
-from srkd.data import packed, prepare
+from srkd.commands import prepare
+from srkd.data import packed
 packed.time = types.SimpleNamespace(monotonic=itertools.count().__next__)
 append = packed.Appender.append
 def slowly(*arguments):
@@ -183,7 +184,7 @@ def test_as_many_files_as_df2k_take_no_more_memory_than_a_few(tmp_path):
         for number in range(50 // share):
             photo[number, number] = number
             Image.fromarray(photo).save(folder / f"large{number:02d}.jpg")
-        code = "import sys, resource; from srkd.data.prepare import prepare; prepare(*sys.argv[1:]);"
+        code = "import sys, resource; from srkd.commands.prepare import prepare; prepare(*sys.argv[1:]);"
         code += "assert 'torch' not in sys.modules;"
         code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         words = [sys.executable, "-c", code, str(folder), str(tmp_path / f"packed{share}")]

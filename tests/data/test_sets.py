@@ -45,5 +45,5 @@ def test_training_drops_what_validation_has(photos, packed, tmp_path, capsys, ki
 
 
 def test_images_too_small_for_a_crop_are_named(packed):
-    with pytest.raises(UsageError, match=r"smaller than a crop of 97.*--skip_bad"):
+    with pytest.raises(UsageError, match=r"smaller than a crop of 97.*--skip-bad"):
         open_data(str(packed), 4, smallest=97)

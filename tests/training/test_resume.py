@@ -73,7 +73,7 @@ def test_a_changed_recipe_is_refused_with_its_keys_or_allowed(photos, tmp_path, 
     result = pretrain(
         photos, tmp_path / "run", resume=True, allow_changes=True, steps=20, save_every=7, threads=1
     )
-    assert "changed since the run was begun: steps was 12, now 20" in capsys.readouterr().out
+    assert "changed since the run was started: steps was 12, now 20" in capsys.readouterr().out
     assert load_generator(result.weights["pretrain"]).info["steps"] == 20
 
 
@@ -92,9 +92,9 @@ def test_a_changed_rate_or_optimizer_takes_hold(photos, tmp_path, monkeypatch, c
     assert (
         max(entry["rates"]["generators"] for entry in read_log(tmp_path / "run") if "rates" in entry) > 1e-3
     )
-    assert "begins anew" not in capsys.readouterr().out
+    assert "starts without moments" not in capsys.readouterr().out
     go(100, rate=4e-3, optimizer="muon")
-    assert "muon begins anew, after adam" in capsys.readouterr().out
+    assert "muon starts without moments, after adam" in capsys.readouterr().out
 
 
 def test_another_architecture_cannot_be_allowed(photos, tmp_path, monkeypatch):
