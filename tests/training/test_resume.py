@@ -67,7 +67,7 @@ def test_a_changed_recipe_is_refused_with_its_keys_or_allowed(photos, tmp_path, 
     stop_at(monkeypatch, 10, kill)
     with pytest.raises(MemoryError):
         pretrain(photos, tmp_path / "run")
-    with pytest.raises(UsageError, match=r"steps was 12, now 20.*seed was 0, now 3.*--allow_changes"):
+    with pytest.raises(UsageError, match=r"steps was 12, now 20.*seed was 0, now 3.*--allow-changes"):
         pretrain(photos, tmp_path / "run", resume=True, steps=20, seed=3)
     # Where it runs, and how often it reports, is no part of what it comes to.
     result = pretrain(
@@ -111,7 +111,7 @@ def test_a_stage_may_leave_the_recipe_but_not_the_one_a_run_is_in(photos, tmp_pa
         pretrain(photos, tmp_path / "run", strategy="srgan", stages=GAN)
     options = {"strategy": "srgan", "resume": True, "allow_changes": True}
     before = read_log(tmp_path / "run")
-    with pytest.raises(UsageError, match="is in its stage 'gan', which this recipe has not"):
+    with pytest.raises(UsageError, match="is in its stage 'gan', which this recipe does not have"):
         pretrain(photos, tmp_path / "run", stages={"gan": None}, **options)
     result = pretrain(photos, tmp_path / "run", stages={**GAN, "pretrain": None}, **options)
     assert list(result.weights) == ["gan"]
