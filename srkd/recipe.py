@@ -163,6 +163,9 @@ class Recipe:
             # Frozen for others; here values become what their annotations say: paths texts, "1e-4" a number.
             value = build(hints[entry.name], getattr(self, entry.name), entry.name)
             object.__setattr__(self, entry.name, value)
+        if isinstance(self.teacher, list) and len(self.teacher) == 1:
+            # However it was given: a run must not seem to be another when it is resumed.
+            object.__setattr__(self, "teacher", self.teacher[0])
         counts = [name for name in _OPTIONAL_COUNTS if getattr(self, name) is not None]
         for name in (*_COUNTS, *counts):
             if getattr(self, name) < 1:
