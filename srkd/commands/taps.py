@@ -1,23 +1,47 @@
-"""`srkd taps`: the layers of a generator that feature distillation may use."""
+"""`srkd taps`: the layers of a generator that feature distillation may read."""
 
 from typing import Any
 
 from rich.table import Table
 
-from srkd.terminal import console
+from srkd.files import StrPath
+from srkd.terminal import Progress, reports, show
 
 
-def list_taps(name: str, scale: int) -> list[dict[str, Any]]:
+@reports
+def list_taps(
+    model: StrPath,
+    scale: int = 4,
+    *,
+    verbose: bool = True,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """List a generator's taps: the layers that feature distillation may read.
+
+    Args:
+        model: a generator's name as `srkd models` lists it, a weights file of this package, or a shipped
+            name.
+        scale: the super-resolution factor of a generator given by name, 2, 3 or 4.
+        verbose: print what is done.
+        progress: called as progress(description, done, total) while it works.
+
+    Returns:
+        For each tap, in order: `name`, `depth` (relative, in (0, 1]) and `channels`.
+
+    Raises:
+        UsageError: no such generator, a generator of another package, or an impossible scale.
+    """
     from srkd.losses.base import Taps
     from srkd.models import GENERATORS, create_generator
-    from srkd.weights.store import load_generator
+    from srkd.weights.store import load_own_generator
 
-    model = create_generator(name, scale) if name in GENERATORS else load_generator(name)
-    found = Taps(model, list(getattr(model, "taps", ())))
-    table = Table("tap", "relative depth", "channels", title=f"taps of {name}")
+    named = str(model) in GENERATORS
+    network = create_generator(str(model), scale) if named else load_own_generator(model)
+    found = Taps(network, network.taps)
+    table = Table("tap", "relative depth", "channels", title=f"taps of {model}")
     rows = []
     for number, (tap, channels) in enumerate(zip(found.names, found.widths(), strict=True), 1):
         rows.append({"name": tap, "depth": number / len(found.names), "channels": channels})
         table.add_row(tap, f"{number / len(found.names):.3f}", str(channels))
-    console.print(table)
+    show(table)
     return rows

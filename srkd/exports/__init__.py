@@ -1,1 +1,1 @@
-"""Trained generators in the formats of other programs."""
+"""Exports trained generators in the formats of other programs."""

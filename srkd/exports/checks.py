@@ -1,38 +1,45 @@
-"""Whether an export computes what the generator does, and what a precision costs."""
+"""Checks that an export computes what the generator does, and measures what a precision costs."""
 
-from collections.abc import Callable
 from math import inf
 from time import perf_counter
-from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from srkd.errors import SrkdError
+from srkd.runtimes.runner import Run
 
-# Largest difference to torch on noise, in image units of [0, 1]. A tenth of an 8-bit level in fp32. Two
-# levels in fp16: trained networks differ by a fifth of one, near what rounding the output itself costs. None
-# in int8: noise lies outside the ranges that photographs set. Its PSNR on photographs is bounded instead.
+# Largest allowed difference to torch on noise, in image units of [0, 1]. fp32: a tenth of an 8-bit level.
+# fp16: two levels; trained networks differ by a fifth of one, about what rounding the output itself costs.
+# int8: no bound, since noise lies outside the ranges that photographs set; the loss in PSNR on photographs is
+# bounded instead.
 BOUNDS = {"fp32": 0.1 / 255, "fp16": 2 / 255, "int8": inf}
-# What int8 may cost on photographs, in dB of PSNR to HR: more than networks were measured to lose (0.03 the
-# shipped student, 0.12 a briefly trained SPAN), far less than where quantizing goes wrong (2.7, that SPAN
-# with its first and last convolution too).
+# Largest loss of PSNR on photographs that int8 may cost, in dB. Networks were measured to lose less (0.03 the
+# shipped student, 0.12 a briefly trained SPAN), and far more where quantization goes wrong (2.7, that SPAN
+# with its first and last convolution quantized too).
 INT8_LOSS = 0.3
 
-Run = Callable[[np.ndarray], np.ndarray]
-# Those of conversion, odd ones, and one that is narrower than any convolution.
+# The size used at conversion, odd ones, and one that is narrower than any convolution.
 _SIZES = ((24, 32), (37, 23), (64, 61), (1, 5))
-_TURNS = 2
+_ROUNDS = 2
 
 
-def compare(model: Any, run: Run, bound: float, batches: bool) -> tuple[float, float]:
-    """Greatest and mean absolute difference between torch and the exported file on noise of several sizes,
-    in pairs where the format takes batches.
+def check_parity(model: nn.Module, run: Run, bound: float, batches: bool) -> tuple[float, float]:
+    """Compares torch and an exported file on noise of several sizes.
+
+    Args:
+        model: the generator, in eval mode.
+        run: runs the exported file.
+        bound: largest allowed difference, in image units of [0, 1].
+        batches: whether to run two images at a time.
+
+    Returns:
+        The largest and the mean absolute difference.
 
     Raises:
-        SrkdError: the shapes differ, or a value by more than the bound.
+        SrkdError: the shapes differ, or a value differs by more than the bound.
     """
-    import torch
-
     rng = np.random.default_rng(0)
     differences = []
     for height, width in _SIZES:
@@ -42,7 +49,8 @@ def compare(model: Any, run: Run, bound: float, batches: bool) -> tuple[float, f
         found = run(batch)
         if found.shape != expected.shape:
             raise SrkdError(
-                f"the export makes {found.shape} of {batch.shape}, not {expected.shape}; nothing was written"
+                f"the export returns {found.shape} for {batch.shape}, not {expected.shape}; "
+                "nothing was written"
             )
         differences.append(np.abs(found - expected).ravel())
     every = np.concatenate(differences)
@@ -54,11 +62,20 @@ def compare(model: Any, run: Run, bound: float, batches: bool) -> tuple[float, f
     return float(every.max()), float(every.mean())
 
 
-def weigh(run: Run, plain: Run, scale: int, precision: str) -> str:
-    """What a precision costs and gains beside fp32, on photographs that training has not seen.
+def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
+    """Measures PSNR and speed against fp32, on photographs that training has not seen.
+
+    Args:
+        run: runs the exported file.
+        plain: runs the same network exported as fp32.
+        scale: the super-resolution factor.
+        precision: the exported file's.
+
+    Returns:
+        The result as a sentence.
 
     Raises:
-        SrkdError: int8 costs more than it may.
+        SrkdError: int8 loses more than INT8_LOSS.
     """
     from srkd.data import EMBEDDED_TEST, embedded_photos, read_pair
     from srkd.metrics.scores import protocol_name, psnr
@@ -68,9 +85,9 @@ def weigh(run: Run, plain: Run, scale: int, precision: str) -> str:
     for path in embedded_photos(EMBEDDED_TEST):
         pair = read_pair(path, None, scale)
         batch = pair.lr.transpose(2, 0, 1)[None].astype(np.float32) / 255
-        # The first turn also prepares, so it is not timed; then by turns, so that both meet the same machine.
+        # The first pass warms up and is not timed. Then in alternation, so that both run under the same load.
         ours, theirs = _to_image(run(batch)), _to_image(plain(batch))
-        times += [_seconds(run, batch) / _seconds(plain, batch) for _ in range(_TURNS)]
+        times += [_seconds(run, batch) / _seconds(plain, batch) for _ in range(_ROUNDS)]
         own.append(psnr(ours, pair.hr, protocol))
         full.append(psnr(theirs, pair.hr, protocol))
         between.append(psnr(ours, theirs, protocol))
@@ -81,8 +98,8 @@ def weigh(run: Run, plain: Run, scale: int, precision: str) -> str:
             "written; calibrate on photographs like yours with --calibrate, or use fp16"
         )
     return (
-        f"{np.mean(own):.2f} dB on {len(own)} photographs where fp32 has {np.mean(full):.2f}, "
-        f"{np.mean(between):.1f} dB from one to the other, in {np.median(times):.2f} times its time"
+        f"{np.mean(own):.2f} dB on {len(own)} photographs (fp32: {np.mean(full):.2f} dB), "
+        f"{np.mean(between):.1f} dB between the two, {np.median(times):.2f} times the fp32 run time"
     )
 
 

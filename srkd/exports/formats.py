@@ -1,4 +1,4 @@
-"""The formats: each is written from the fused network, and run in float32 by its own runtime."""
+"""The export formats: each is written from the fused network and checked in its own runtime, in float32."""
 
 import copy
 import json
@@ -9,21 +9,33 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
+from torch import nn
 
 from srkd.errors import SrkdError
-from srkd.exports.checks import Run
 from srkd.exports.int8 import quantize
+from srkd.models.base import Generator
+from srkd.runtimes import ncnn, onnxruntime, openvino
+from srkd.runtimes.runner import Run
 
 OPSET = 18
 Precision = Literal["fp32", "fp16", "int8"]
 
 
 class Request(NamedTuple):
-    """What is exported: a generator, its fused copy and that as an ONNX graph; facts about it; how precise,
-    calibrated on what."""
+    """What to export.
 
-    model: Any
-    fused: Any
+    Args:
+        model: the generator.
+        fused: its fused copy.
+        graph: makes an ONNX graph of the fused copy; called again, it returns the same graph.
+        header: facts about the generator, stored in the file.
+        precision: what the weights are stored in.
+        calibration: for int8, LR images `(1, 3, H, W)` in [0, 1] that set its ranges.
+    """
+
+    model: Generator
+    fused: nn.Module
     graph: Callable[[], Any]
     header: dict[str, Any]
     precision: Precision
@@ -35,8 +47,17 @@ class Request(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A file format: its suffix and those of the files beside it; how it is written; how its runtime runs it;
-    the precisions it has; the packages it needs; and whether it takes several images at once."""
+    """A file format.
+
+    Args:
+        suffix: of the file.
+        beside: suffixes of the files that belong to it.
+        write: writes a request to a path.
+        open: opens a written file in the format's runtime, for the check.
+        precisions: those it has.
+        packages: those that must be installed.
+        batches: whether it takes several images at once.
+    """
 
     suffix: str
     beside: tuple[str, ...]
@@ -47,10 +68,8 @@ class Format(NamedTuple):
     batches: bool = True
 
 
-def to_onnx(fused: Any) -> Any:
-    """A fused network as an ONNX graph of dynamic batch, height and width, from `lr` to `sr`."""
-    import torch
-
+def to_onnx(fused: nn.Module) -> Any:
+    """A fused network as an ONNX `ModelProto` of dynamic batch, height and width, from `lr` to `sr`."""
     axes = {0: "batch", 2: "height", 3: "width"}
     program = torch.onnx.export(
         fused,
@@ -67,7 +86,17 @@ def to_onnx(fused: Any) -> Any:
     for value, prefix in ((proto.graph.input[0], ""), (proto.graph.output[0], "sr_")):
         for axis, name in axes.items():
             value.type.tensor_type.shape.dim[axis].dim_param = prefix + name
+    drop_traces(proto.graph)
     return proto
+
+
+def drop_traces(graph: Any) -> None:
+    """Removes what torch notes on an ONNX graph's nodes and values about where in the source they come from:
+    stack traces, with the paths of the machine that exported it."""
+    for entry in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        kept = [item for item in entry.metadata_props if not item.key.startswith("pkg.torch.")]
+        del entry.metadata_props[:]
+        entry.metadata_props.extend(kept)
 
 
 def _write_onnx(request: Request, path: Path) -> None:
@@ -85,14 +114,6 @@ def _write_onnx(request: Request, path: Path) -> None:
     path.write_bytes(proto.SerializeToString())
 
 
-def _open_onnx(path: Path) -> Run:
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(4)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda batch: np.asarray(session.run(None, {"lr": batch})[0])
-
-
 def _write_safetensors(request: Request, path: Path) -> None:
     from srkd.weights.store import save_generator
 
@@ -107,22 +128,16 @@ def _open_safetensors(path: Path) -> Run:
 
 
 def _write_pt2(request: Request, path: Path) -> None:
-    import torch
-
     dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
     program = torch.export.export(request.fused, (torch.zeros(2, 3, 24, 32),), dynamic_shapes=(dynamic,))
     torch.export.save(program, path, extra_files={"srkd.json": request.describe()})
 
 
 def _open_pt2(path: Path) -> Run:
-    import torch
-
     return _in_torch(torch.export.load(path).module())
 
 
-def _in_torch(model: Any) -> Run:
-    import torch
-
+def _in_torch(model: nn.Module) -> Run:
     @torch.inference_mode()
     def run(batch: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(batch)).numpy()
@@ -131,33 +146,25 @@ def _in_torch(model: Any) -> Run:
 
 
 def _write_openvino(request: Request, path: Path) -> None:
-    import openvino
+    import openvino as library
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
         source.write_bytes(request.graph().SerializeToString())
-        model = openvino.convert_model(source)
+        model = library.convert_model(source)
     model.set_rt_info(request.describe(), "srkd")
-    openvino.save_model(model, path, compress_to_fp16=request.precision == "fp16")
-
-
-def open_openvino(path: Path) -> Run:
-    import openvino
-
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(path, "CPU", settings)
-    return lambda batch: np.array(model(batch)[0])
+    library.save_model(model, path, compress_to_fp16=request.precision == "fp16")
 
 
 def _write_ncnn(request: Request, path: Path) -> None:
-    """By pnnx, from a traced network; with the names of blobs that Upscayl and realesrgan-ncnn-vulkan use.
-    Its text has no place for facts, which go into a file beside it."""
+    """By pnnx, from a traced network. The blobs have the names that Upscayl and realesrgan-ncnn-vulkan use.
+    The format has no place for facts; they go into a file beside it."""
     import pnnx
-    import torch
 
     with tempfile.TemporaryDirectory() as folder:
         traced = Path(folder) / "model.pt"
-        torch.jit.trace(request.fused, torch.zeros(1, 3, 24, 32)).save(str(traced))  # type: ignore[no-untyped-call]
+        module: Any = torch.jit.trace(request.fused, torch.zeros(1, 3, 24, 32))
+        module.save(str(traced))
         made = Path(folder) / "model.ncnn.param"
         command = [pnnx.EXEC_PATH, str(traced), "inputshape=[1,3,24,32]", "inputshape2=[1,3,38,20]"]
         command.append(f"fp16={int(request.precision == 'fp16')}")
@@ -167,7 +174,7 @@ def _write_ncnn(request: Request, path: Path) -> None:
             raise SrkdError(f"pnnx could not convert the network: {reason}; nothing was written")
         lines = made.read_text(encoding="ascii").splitlines()
         binary = made.with_suffix(".bin").read_bytes()
-    # What pnnx finds no layer for it leaves under torch's name or its own.
+    # Where ncnn has no layer, pnnx leaves torch's name or its own.
     kinds = {line.split()[0] for line in lines[2:]}
     foreign = sorted(kind for kind in kinds if "." in kind or "::" in kind)
     if foreign:
@@ -179,35 +186,13 @@ def _write_ncnn(request: Request, path: Path) -> None:
     path.with_suffix(".json").write_text(request.describe() + "\n", encoding="utf-8")
 
 
-def _open_ncnn(path: Path) -> Run:
-    import ncnn as library
-
-    ncnn: Any = library
-    net = ncnn.Net()
-    # Arithmetic in float32, as of the other runtimes; only what is stored may be half.
-    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
-    net.opt.use_bf16_storage = False
-    net.load_param(str(path))
-    net.load_model(str(path.with_suffix(".bin")))
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        # Held until the network has run: ncnn reads this memory and keeps no hold of it.
-        image = np.ascontiguousarray(batch[0])
-        with net.create_extractor() as extractor:
-            extractor.input("data", ncnn.Mat(image))
-            _, found = extractor.extract("output")
-            return np.array(found)[None]
-
-    return run
-
-
 _HALF: tuple[Precision, ...] = ("fp32", "fp16")
-FORMATS = {
-    "onnx": Format(".onnx", (), _write_onnx, _open_onnx, (*_HALF, "int8")),
+FORMATS: dict[str, Format] = {
+    "onnx": Format(".onnx", (), _write_onnx, onnxruntime.open_file, (*_HALF, "int8")),
     "safetensors": Format(".safetensors", (), _write_safetensors, _open_safetensors, ("fp32",)),
     "pt2": Format(".pt2", (), _write_pt2, _open_pt2, ("fp32",)),
-    "openvino": Format(".xml", (".bin",), _write_openvino, open_openvino, _HALF, ("openvino",)),
+    "openvino": Format(".xml", (".bin",), _write_openvino, openvino.open_file, _HALF, ("openvino",)),
     "ncnn": Format(
-        ".param", (".bin", ".json"), _write_ncnn, _open_ncnn, _HALF, ("ncnn", "pnnx"), batches=False
+        ".param", (".bin", ".json"), _write_ncnn, ncnn.open_file, _HALF, ("ncnn", "pnnx"), batches=False
     ),
 }

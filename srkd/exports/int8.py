@@ -1,4 +1,4 @@
-"""Static int8 for ONNX: the images that set its ranges, and what is quantized."""
+"""Static int8 quantization of ONNX graphs, and the images that set its ranges."""
 
 import tempfile
 from collections.abc import Sequence
@@ -7,18 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from srkd.terminal import console
+from srkd.files import StrPath
+from srkd.terminal import say
 
 # Ranges hardly move after a few dozen images of this side, in LR pixels.
 _IMAGES, _SIDE = 32, 192
 
 
-def read_calibration(folder: str | None, scale: int) -> list[np.ndarray]:
-    """LR images `(1, 3, H, W)` in [0, 1], the middle of each, made from the photographs of a folder and those
-    below it; of scikit-image's when None.
+def read_calibration(folder: StrPath | None, scale: int) -> list[np.ndarray]:
+    """Reads the images that set the ranges.
+
+    Args:
+        folder: of HR photographs, with subfolders; those that scikit-image installs when None.
+        scale: the super-resolution factor.
+
+    Returns:
+        The centres of the photographs' LR images, `(1, 3, H, W)` in [0, 1].
 
     Raises:
-        UsageError: there is no such folder, or no image in it that is large enough.
+        UsageError: there is no such folder, or no image in it is large enough.
         SrkdError: an image cannot be read.
     """
     from srkd.data import EMBEDDED_TRAIN, embedded_photos, read_pair
@@ -26,22 +33,26 @@ def read_calibration(folder: str | None, scale: int) -> list[np.ndarray]:
 
     paths = list_images(folder, recursive=True) if folder is not None else embedded_photos(EMBEDDED_TRAIN)
     chosen = paths[:: -(-len(paths) // _IMAGES)]
-    console.print(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}", markup=False)
-    # Not the HR photographs themselves: LR ones have the sharper edges, and clipping shows at edges.
-    images = [_middle(read_pair(path, None, scale).lr) for path in chosen]
+    say(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}")
+    # Not the HR photographs: LR images have sharper edges, and it is at edges that clipping shows.
+    images = [_centre(read_pair(path, None, scale).lr) for path in chosen]
     return [image.transpose(2, 0, 1)[None].astype(np.float32) / 255 for image in images]
 
 
-def _middle(image: np.ndarray) -> np.ndarray:
+def _centre(image: np.ndarray) -> np.ndarray:
     top, left = (max(0, (side - _SIDE) // 2) for side in image.shape[:2])
     return image[top : top + _SIDE, left : left + _SIDE]
 
 
 def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
-    """The graph with int8 convolutions, per channel, but for the first and the last.
+    """A graph's int8 form: all convolutions per channel, except the first and the last.
 
-    Those two see and make pixels: with them SPAN loses 2.7 dB, without them 0.12. What lies between the
-    convolutions stays float32, which costs no time that could be measured and 0.02 dB less.
+    Those two read and write pixels: SPAN loses 2.7 dB with them, 0.12 dB without. What lies between the
+    convolutions stays float32, which took no measurable time and lost 0.02 dB less.
+
+    Args:
+        proto: an ONNX `ModelProto` with the input `lr`.
+        images: `(1, 3, H, W)` in [0, 1], to set the ranges.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static

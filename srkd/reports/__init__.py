@@ -1,0 +1,1 @@
+"""Reports: an HTML page of a run, and the model card of weights."""

@@ -1,7 +1,5 @@
-"""A self-contained HTML page of a run: table, curves, and crops side by side."""
+"""A self-contained HTML page of a run: scores, crops side by side, and training curves."""
 
-import base64
-import html
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -12,18 +10,10 @@ import numpy as np
 
 from srkd.files import write_text
 from srkd.metrics.scores import luma
+from srkd.reports.templates import render
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem;
-       color: #1c1e21; background: #fff; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .3rem .9rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-.crops { display: grid; gap: .6rem; margin: 1rem 0 2rem; }
-figure { margin: 0; } figure img { width: 100%; image-rendering: pixelated; display: block; }
-figcaption { font-size: 13px; color: #444; text-align: center; }
-svg { max-width: 100%; height: auto; } .note { color: #555; }
-"""
+# Of each quantity and run: steps and values.
+Series = dict[str, dict[str, list[tuple[int, float]]]]
 
 
 def write_report(
@@ -44,35 +34,13 @@ def write_report(
         curves: plots as SVG texts.
         crops: for each image, equal-sized crops `(H, W, 3)` uint8 by caption.
     """
-    columns = list(rows[0])
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(_cell(name, row[name]))}</td>' for name in columns)}</tr>"
-        for row in rows
-    )
-    pictures = "".join(
-        f"<h3>{html.escape(name)}</h3>"
-        f"<div class='crops' style='grid-template-columns: repeat({len(images)}, 1fr)'>"
-        + "".join(
-            f"<figure><img alt='{html.escape(caption)}' src='{_png(image)}'>"
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-            for caption, image in images.items()
-        )
-        + "</div>"
-        for name, images in crops.items()
-    )
-    paragraphs = "".join(f"<p class='note'>{html.escape(note)}</p>" for note in notes)
-    write_text(
-        path,
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1>{paragraphs}<h2>Scores</h2><table><tr>{head}</tr>{body}</table>"
-        f"<h2>Crops</h2>{pictures}<h2>Training</h2>{''.join(curves)}</html>\n",
-    )
+    page = render("report.html.j2", title=title, notes=notes, rows=rows, curves=curves, crops=crops)
+    write_text(path, page)
 
 
 def plot_curves(runs: Mapping[str, Path]) -> list[str]:
-    """Plots the logs of runs over one another, stages behind one another: validation PSNR, then each loss.
+    """Plots the logs of several runs together: validation PSNR first, then each loss. Stages follow one
+    another on the axis of steps.
 
     Args:
         runs: run folders by label.
@@ -80,27 +48,15 @@ def plot_curves(runs: Mapping[str, Path]) -> list[str]:
     Returns:
         SVG texts.
     """
-    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    series: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for label, folder in runs.items():
-        offset, last, stage = 0, 0, None
-        for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            if entry["stage"] != stage:
-                offset, stage = offset + last, entry["stage"]
-            last = entry["step"]
-            values = dict(entry.get("losses", {}))
-            if "psnr" in entry:
-                values["validation PSNR, dB"] = float(np.mean(entry["psnr"]))
-            for name, value in values.items():
-                series.setdefault(name, {}).setdefault(label, []).append((offset + last, value))
+    series = _read_series(runs)
     names = sorted(series, key=lambda name: (not name.startswith("validation"), name))
     height = (len(names) + 2) // 3
-    figure, axes = plt.subplots(height, 3, figsize=(12, 2.8 * height), squeeze=False)
+    figure = Figure(figsize=(12, 2.8 * height))
+    canvas = FigureCanvasSVG(figure)
+    axes = figure.subplots(height, 3, squeeze=False)
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, name in zip(axes.flat, names, strict=False):
@@ -116,15 +72,38 @@ def plot_curves(runs: Mapping[str, Path]) -> list[str]:
     axes.flat[0].legend(fontsize=8)
     figure.tight_layout()
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg")
-    plt.close(figure)
+    canvas.print_svg(buffer)
     text = buffer.getvalue()
     return [text[text.index("<svg") :]]
 
 
+def _read_series(runs: Mapping[str, Path]) -> Series:
+    series: Series = {}
+    for label, folder in runs.items():
+        offset, last, stage = 0, 0, None
+        for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            if entry["stage"] != stage:
+                offset, stage = offset + last, entry["stage"]
+            last = entry["step"]
+            values = dict(entry.get("losses", {}))
+            if "psnr" in entry:
+                values["validation PSNR, dB"] = float(np.mean(entry["psnr"]))
+            for name, value in values.items():
+                series.setdefault(name, {}).setdefault(label, []).append((offset + last, value))
+    return series
+
+
 def busiest_window(image: np.ndarray, side: int) -> tuple[int, int]:
-    """Top and left of the `side`-pixel square of `(H, W, 3)` with the greatest variance of luma, on a grid
-    of eighths of the square."""
+    """Finds the square with the greatest variance of luma, on a grid of eighths of its side.
+
+    Args:
+        image: `(H, W, 3)` uint8.
+        side: of the square, in pixels.
+
+    Returns:
+        Its top and left.
+    """
     values, step = luma(image), max(side // 8, 1)
     tops = range(0, max(image.shape[0] - side, 0) + 1, step)
     lefts = range(0, max(image.shape[1] - side, 0) + 1, step)
@@ -132,17 +111,3 @@ def busiest_window(image: np.ndarray, side: int) -> tuple[int, int]:
         ((y, x) for y in tops for x in lefts),
         key=lambda p: values[p[0] : p[0] + side, p[1] : p[1] + side].std(),
     )
-
-
-def _cell(name: str, value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.2f}" if "psnr" in name.lower() else f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _png(image: np.ndarray) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

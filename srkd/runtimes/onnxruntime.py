@@ -10,7 +10,7 @@ import numpy as np
 
 from srkd.errors import SrkdError, UsageError, first_line
 from srkd.runtimes import Settings
-from srkd.runtimes.runner import FOREIGN_RADIUS, UNKNOWN_MEMORY, Runner, check_cpu
+from srkd.runtimes.runner import FOREIGN_RADIUS, UNKNOWN_MEMORY, Run, Runner, check_cpu
 
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -32,6 +32,19 @@ class OnnxModel:
     radius: int
     run: Callable[[np.ndarray], np.ndarray]
     info: dict[str, Any] = field(default_factory=dict)
+
+
+def open_file(path: Path) -> Run:
+    """Opens an ONNX file that srkd exported.
+
+    Returns:
+        A function from float32 `(N, 3, H, W)` in [0, 1] to `(N, 3, scale*H, scale*W)`.
+    """
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda batch: np.asarray(session.run(None, {"lr": batch})[0])
 
 
 def open_onnx(path: Path, threads: int | None = None) -> OnnxModel:

@@ -9,7 +9,7 @@ import numpy as np
 
 from srkd.errors import UsageError
 from srkd.runtimes import Settings
-from srkd.runtimes.runner import UNKNOWN_MEMORY, Runner, check_cpu
+from srkd.runtimes.runner import UNKNOWN_MEMORY, Run, Runner, check_cpu
 
 
 def open_runner(model: Path, name: str, settings: Settings) -> Runner:
@@ -37,6 +37,19 @@ def open_runner(model: Path, name: str, settings: Settings) -> Runner:
     memory = header.get("memory", UNKNOWN_MEMORY)
     scale = header["config"]["scale"]
     return Runner(name, scale, header["radius"], run, True, memory, "OpenVINO, CPU")
+
+
+def open_file(path: Path) -> Run:
+    """Opens a file that srkd exported, `.xml` or `.onnx`.
+
+    Returns:
+        A function from float32 `(N, 3, H, W)` in [0, 1] to `(N, 3, scale*H, scale*W)`.
+    """
+    import openvino
+
+    # Without the hint, CPUs that have bfloat16 would compute in it.
+    model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda batch: np.array(model(batch)[0])
 
 
 def read_onnx_header(path: Path) -> dict[str, Any]:

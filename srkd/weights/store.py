@@ -82,8 +82,8 @@ def load_own_generator(weights: StrPath) -> Generator:
     model = load_generator(weights)
     if model.config is None:
         raise UsageError(
-            f"{weights} does not hold a network of srkd ({', '.join(ARCHITECTURES)}); ONNX files and networks of "
-            "other packages can be run and can teach, but not be trained, exported or interpolated"
+            f"{weights} does not hold a network of srkd ({', '.join(ARCHITECTURES)}); ONNX files and "
+            "networks of other packages can run and can teach, but not be trained, exported or interpolated"
         )
     return model
 

@@ -29,7 +29,7 @@ def test_what_nobody_recorded_is_unknown(tmp_path, weights, photos):
     rows = [line for line in text.splitlines() if line.startswith("| Mine |")]
     assert len(rows) == 2 and "bicubic" in rows[0] and "y-crop4" in rows[1]
     limits = text.partition("## Limits")[2]
-    assert "of images that are unknown" in limits and "aimed at is unknown" in limits
+    assert "images it was trained on are unknown" in limits and "objective is unknown" in limits
 
 
 def test_scores_measured_now_stand_for_recorded_ones_and_packed_data_do(tmp_path, photos):

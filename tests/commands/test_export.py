@@ -32,7 +32,7 @@ def test_a_file_beside_that_is_not_its_own_stays(fails, tmp_path, networks):
 def test_misuse(fails, tmp_path, networks, monkeypatch):
     source = networks["lr"]
     assert "not int8" in fails(2, "export", source, "--format", "ncnn", "--precision", "int8")
-    assert "--precision int8" in fails(2, "export", source, "--calibrate", tmp_path)
+    assert "needs --precision int8" in fails(2, "export", source, "--calibrate", tmp_path)
     assert "does not end in .xml" in fails(
         2, "export", source, "--format", "openvino", "--out", tmp_path / "x.onnx"
     )

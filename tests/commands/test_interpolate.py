@@ -24,6 +24,12 @@ def test_interpolated_weights(tmp_path, alpha):
         torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)
     assert mixed.info["objective"] == "gan" and mixed.info["interpolation"]["alpha"] == alpha
     assert [name.split("@")[0] for name in mixed.info["interpolation"]["of"]] == ["psnr", "gan"]
+    # What is interpolated can be interpolated again, and records the latest shares.
+    again = interpolate(
+        paths[0], tmp_path / "mixed.safetensors", alpha=0.5, out=tmp_path / "again.safetensors"
+    )
+    shares = load_generator(again).info["interpolation"]
+    assert [name.split("@")[0] for name in shares["of"]] == ["psnr", "mixed"]
 
 
 def test_misuse_of_interpolation(tmp_path, fails):
@@ -38,6 +44,6 @@ def test_misuse_of_interpolation(tmp_path, fails):
     assert "channels 16 and 24" in fails(2, "interpolate", one, wide, "--out", out)
     error = fails(2, "interpolate", one, "compact_48x8_psnr", "--out", out)
     assert error.endswith("name srgan and compact")
-    assert "another package" in fails(2, "interpolate", one, foreign, "--out", out)
+    assert "does not hold a network of srkd" in fails(2, "interpolate", one, foreign, "--out", out)
     assert "no weights file" in fails(2, "interpolate", one, "nothing", "--out", out)
     assert not out.exists() and one.read_bytes() == before

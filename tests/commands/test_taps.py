@@ -1,13 +1,22 @@
-"""The taps of a network."""
+"""`srkd taps`."""
+
+import pytest
 
 import srkd
-from srkd.cli import main
 
 
-def test_taps_are_listed(capsys, teacher):
-    assert main(["models", "--taps", "srgan_tiny"]) == 0
-    shown = capsys.readouterr().out
-    assert "body.0" in shown and "fuse" in shown and "1.000" in shown
-    rows = srkd.list_models(taps=str(teacher / "pretrain.safetensors"))
-    assert rows[-1] == {"name": "fuse", "depth": 1.0, "channels": 16}
-    assert main(["models", "--taps", "nothing"]) == 2
+def test_taps_of_a_name_and_of_weights(capsys, teacher):
+    rows = srkd.list_taps("srgan_tiny", scale=2)
+    assert [row["name"] for row in rows] == ["body.0", "body.1", "body.2", "body.3", "fuse"]
+    assert "0.200" in (shown := capsys.readouterr().out) and "fuse" in shown
+    rows = srkd.list_taps(teacher / "pretrain.safetensors", verbose=False)
+    assert rows[-1] == {"name": "fuse", "depth": 1.0, "channels": 16} and capsys.readouterr().out == ""
+
+
+def test_misuse(onnx_file):
+    with pytest.raises(srkd.UsageError, match="no weights file nothing"):
+        srkd.list_taps("nothing")
+    with pytest.raises(srkd.UsageError, match="2, 3, 4"):
+        srkd.list_taps("srgan_tiny", scale=5)
+    with pytest.raises(srkd.UsageError, match="does not hold a network of srkd"):
+        srkd.list_taps(onnx_file)

@@ -96,6 +96,8 @@ def test_the_formats_own_runtime_computes_the_same(tmp_path, networks, name, for
         assert [entry.version for entry in proto.opset_import if entry.domain == ""] == [18]
         assert facts["opset"] == 18
         assert "BatchNormalization" not in {node.op_type for node in proto.graph.node}
+        for place in (b"site-packages", b"forward", str(Path(srkd.__file__).parents[1]).encode()):
+            assert place not in path.read_bytes()
 
 
 def test_every_architecture_is_exported():
@@ -120,7 +122,7 @@ def test_half_precision(tmp_path, networks, capsys, format):
     path = srkd.export(str(source), format=format, precision="fp16")
     assert path.name == f"w.fp16{FORMATS[format].suffix}"
     out = capsys.readouterr().out
-    assert "where fp32 has" in out and "dB from one to the other" in out and "times its time" in out
+    assert "(fp32: " in out and "dB between the two" in out and "times the fp32 run time" in out
     if format == "onnx":
         full = [t for t in onnx.load(path).graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
         # The factors of the enlarged input alone.

@@ -9,7 +9,7 @@ from conftest import in_onnxruntime
 from PIL import Image
 
 import srkd
-from srkd.commands import export as export_command
+from srkd.exports import int8
 from srkd.exports.checks import INT8_LOSS
 from srkd.exports.int8 import read_calibration
 from srkd.images.reading import read_image
@@ -22,7 +22,7 @@ def test_int8_is_calibrated_and_weighed(tmp_path, capsys):
     path = srkd.export(name, precision="int8", out=str(tmp_path / "a.onnx"))
     out = capsys.readouterr().out
     assert "calibrating on 12 images of scikit-image" in out
-    found = re.search(r"([\d.]+) dB on 3 photographs where fp32 has ([\d.]+), ([\d.]+) dB from one to", out)
+    found = re.search(r"([\d.]+) dB on 3 photographs \(fp32: ([\d.]+) dB\), ([\d.]+) dB between", out)
     assert found
     own, full, between = map(float, found.groups())
     assert full - INT8_LOSS <= own <= full + 0.05 and full > 30 and 40 < between < 70
@@ -57,7 +57,7 @@ def test_int8_that_loses_too_much_is_not_written(tmp_path, monkeypatch, fails):
     """Ranges calibrated on black say nothing about photographs."""
     name = next(iter(list_shipped()))
     black = [np.zeros((1, 3, 16, 16), np.float32)]
-    monkeypatch.setattr(export_command, "read_calibration", lambda folder, scale: black)
+    monkeypatch.setattr(int8, "read_calibration", lambda folder, scale: black)
     error = fails(1, "export", name, "--precision", "int8", "--out", tmp_path / "x.onnx")
     assert "int8 loses" in error and "--calibrate" in error
     assert not list(tmp_path.iterdir())

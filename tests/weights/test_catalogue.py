@@ -20,6 +20,8 @@ def test_shipped_weights_load_by_name(name):
     card = (shipped_folder() / f"{name}.md").read_text(encoding="utf-8")
     assert all(entry[key] in card for key in ("description", "license", "data", "hours", "command"))
     assert (shipped_folder() / entry["file"]).stat().st_size < 20 * 2**20
+    if "onnx" in entry:
+        assert b".py" not in (shipped_folder() / entry["onnx"]).read_bytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
