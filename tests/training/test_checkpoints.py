@@ -65,7 +65,7 @@ def test_a_damaged_checkpoint_is_named(photos, teacher, tmp_path):
 def test_a_full_disk_ends_training_in_one_line(photos, teacher, tmp_path, save_every, on_full_disk):
     """No file may grow beyond 20 kB: first the checkpoint does not fit, then the weights."""
     words = ["finetune", photos, "--start", teacher / "pretrain.safetensors", "--out", tmp_path / "run"]
-    words += ["--steps", 4, "--crop", 32, "--batch", 2, "--save_every", save_every]
+    words += ["--steps", 4, "--crop", 32, "--batch", 2, "--save-every", save_every]
     error = on_full_disk(20_000, *words)
     assert "cannot write" in error and "File too large" in error
     left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}

@@ -144,8 +144,11 @@ def test_data_that_changes_under_a_run_ends_it(photos, tmp_path, monkeypatch):
 def test_a_run_killed_twenty_times_ends_as_an_undisturbed_one(photos, tmp_path):
     """SIGKILL, and now and then SIGTERM, at random moments of real processes, in both stages."""
     srkd.prepare(str(photos), str(tmp_path / "data"))
-    words = ["--stages.pretrain.steps", 350, "--stages.gan.steps", 250, "--save_every", 20]
-    words += ["--validate_every", 50, "--stages.gan.critics.hr.options.channels", 4]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "stages: {pretrain: {steps: 350}, gan: {steps: 250, critics: {hr: {options: {channels: 4}}}}}"
+    )
+    words = ["--config", recipe, "--save-every", 20, "--validate-every", 50]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run(train_command(tmp_path / "data", whole, *words), check=True, stdout=subprocess.DEVNULL)
     dice, kills = random.Random(1), []
