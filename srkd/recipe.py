@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict, get_type_hints
 
 import yaml
@@ -41,7 +41,7 @@ class RunOptions(TypedDict, total=False):
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.
         out: folder for weights, checkpoints and logs; `runs/VERB` when not given.
-        replay: data to train on besides, in equal parts.
+        replay: data to train on as well, in equal parts.
         val: data for validation, in the forms of data, or a list of images of data as `sha256sum` writes it;
             those that `srkd prepare` set aside, or every 40th, when not given.
         degradation: `none`, or `real` to make LR crops by random blur, resizing, noise and JPEG, twice.
@@ -65,7 +65,7 @@ class RunOptions(TypedDict, total=False):
         retries: how often a stage returns to its last checkpoint, at half the rate, when a loss or gradient
             is not finite.
         tensorboard: write TensorBoard's files too: losses, rates, scores and image strips.
-        skip_bad: leave out training images that cannot be read or are too small, and say so.
+        skip_bad: leave out training images that cannot be read or are too small, with a note.
         resume: continue from the last checkpoint in `out`; start where there is none.
         allow_changes: with `resume`, continue although the recipe or the data changed.
     """
@@ -226,6 +226,17 @@ class Recipe:
                 critics = {key: replace(critic, copies=self.critics) for key, critic in stage.critics.items()}
                 stages[name] = replace(stage, critics=critics)
         return stages
+
+
+# What options are when they are not given, for help; `out` and `members` depend on the verb.
+DEFAULTS: dict[str, Any] = {
+    **{option: False for option in sorted(VERB_OPTIONS)},
+    **{
+        f.name: f.default
+        for f in fields(Recipe)
+        if f.default is not MISSING and f.name not in ("out", "members")
+    },
+}
 
 
 def make_recipe(data: StrPath, strategy: str, model: str | None, options: RunOptions) -> Recipe:
