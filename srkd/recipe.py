@@ -230,7 +230,7 @@ class Recipe:
 
 # What options are when they are not given, for help; `out` and `members` depend on the verb.
 DEFAULTS: dict[str, Any] = {
-    **{option: False for option in sorted(VERB_OPTIONS)},
+    **dict.fromkeys(sorted(VERB_OPTIONS), False),
     **{
         f.name: f.default
         for f in fields(Recipe)
