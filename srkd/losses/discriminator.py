@@ -11,7 +11,7 @@ from srkd.models.base import Discriminator
 
 
 class DiscriminatorFeatures(GeneratorLoss):
-    """DCD (Li et al. 2021) and GCC (arXiv 2110.13074): |D_i(SR_S) - D_i(SR_T)| / mean |D_i(SR_T)|, averaged over
+    """DCD (Li et al. 2021), GCC (arXiv 2110.13074): |D_i(SR_S) - D_i(SR_T)| / mean |D_i(SR_T)|, averaged over
     layers i of the teacher's discriminator D; with `gram`, plus the same of their Gram matrices.
 
     Args:
