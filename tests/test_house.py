@@ -249,7 +249,8 @@ def test_every_text_file_names_its_encoding():
         for node in ast.walk(parse(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 if node.func.attr in ("read_text", "write_text"):
-                    assert any(k.arg == "encoding" for k in node.keywords), f"{path}:{node.lineno}"
+                    named = len(node.args) > (node.func.attr == "write_text")
+                    assert named or any(k.arg == "encoding" for k in node.keywords), f"{path}:{node.lineno}"
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "open":
                 binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in node.args[1:])
                 assert binary or any(k.arg == "encoding" for k in node.keywords), f"{path}:{node.lineno}"
