@@ -23,9 +23,9 @@ FLOORS = [
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
 POSIX_MODULES = {"crypt", "fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 POSIX_NAMES = {
-    "os": "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_NONBLOCK chown chroot fork forkpty getegid geteuid getgid "
-    "getgroups getloadavg getpgid getpgrp getuid killpg lchown mkfifo mknod nice pread pwrite register_at_fork"
-    " sched_getaffinity sched_setaffinity setsid statvfs sysconf uname wait3 wait4",
+    "os": "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_NONBLOCK chown chroot fork forkpty getegid geteuid"
+    " getgid getgroups getloadavg getpgid getpgrp getuid killpg lchown mkfifo mknod nice pread pwrite"
+    " register_at_fork sched_getaffinity sched_setaffinity setsid statvfs sysconf uname wait3 wait4",
     "signal": "SIGALRM SIGCHLD SIGCONT SIGHUP SIGKILL SIGPIPE SIGQUIT SIGSTOP SIGTSTP SIGUSR1 SIGUSR2 alarm"
     " pause pthread_kill pthread_sigmask setitimer sigwait",
     "time": "tzset",
