@@ -42,9 +42,9 @@ def test_text_named_png(capsys, tmp_path, photos, weights, fails):
     (folder / "cut.png").write_bytes((photos / "coffee_0.png").read_bytes()[:2000])
     assert "broken.png is not an image" in fails(1, "evaluate", weights, "--data", folder)
     error = fails(1, "train", folder, "--out", tmp_path / "run", "--crop", "32", "--steps", "1")
-    assert "broken.png" in error and "1 more" in error and "--skip_bad" in error
+    assert "broken.png" in error and "1 more" in error and "--skip-bad" in error
     words = ["train", folder, "--strategy", "pretrain", "--model", "srgan_tiny", "--out", tmp_path / "run"]
-    words += ["--crop", "32", "--batch", "2", "--steps", "1", "--skip_bad"]
+    words += ["--crop", "32", "--batch", "2", "--steps", "1", "--skip-bad"]
     assert main([str(word) for word in words]) == 0
     assert "left out" in capsys.readouterr().out
     error = fails(1, "upscale", folder, "-o", tmp_path / "out", "-w", weights)

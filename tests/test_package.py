@@ -38,4 +38,4 @@ def test_every_public_name_is_there():
 
 def test_verbs_stay_functions_after_use(photos):
     srkd.evaluate("bicubic", str(photos), lpips="none")
-    assert all(callable(getattr(srkd, name)) for name in COMMANDS if name not in ("models", "runs"))
+    assert all(callable(getattr(srkd, name)) for name in COMMANDS if name not in ("models", "runs", "config"))
