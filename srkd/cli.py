@@ -25,13 +25,15 @@ from srkd import __version__
 from srkd.errors import SrkdError, UsageError, name_missing_extra
 from srkd.options import Command, option_name
 
-# The commands as the help lists them. Each is a file in srkd/commands/; its function stands in the stub.
-COMMANDS = {
-    "Use a network": ("upscale", "evaluate", "export", "interpolate", "card"),
-    "Train one": ("quickstart", "train", "distill", "finetune", "mutual", "extend", "compare"),
-    "Data and runs": ("prepare", "estimate", "config", "runs"),
-    "Look up": ("models", "taps", "backends"),
+# The panels of the help. A command that stands in none, but in the stub, is listed under OTHER.
+PANELS = {
+    "Use a network": "upscale evaluate export interpolate card",
+    "Train one": "train distill finetune mutual extend compare",
+    "Data and runs": "prepare runs estimate config",
+    "Look up": "models taps backends",
+    "Start": "quickstart",
 }
+OTHER = "More"
 # Options that became commands.
 MOVED = {
     "--dry-run": "srkd estimate",
@@ -113,7 +115,8 @@ def find_commands() -> dict[str, str]:
         for node in tree.body
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("commands.")
     }
-    return {name: homes[name] for names in COMMANDS.values() for name in names}
+    order = [name for name in " ".join(PANELS.values()).split() if name in homes]
+    return {name: homes[name] for name in (*order, *homes)}
 
 
 def _overview() -> App:
@@ -126,11 +129,10 @@ def _overview() -> App:
         help_flags=(),
         version_flags=(),
     )
-    for number, (title, names) in enumerate(COMMANDS.items()):
-        group = Group(title, sort_key=number)
-        for order, name in enumerate(names):
-            place = find_commands()[name]
-            app.command(place, name=name, help=_first_sentence(place), group=group, sort_key=order)
+    groups = {title: Group(title, sort_key=order) for order, title in enumerate((*PANELS, OTHER))}
+    for order, (name, place) in enumerate(find_commands().items()):
+        title = next((title for title, names in PANELS.items() if name in names.split()), OTHER)
+        app.command(place, name=name, help=_first_sentence(place), group=groups[title], sort_key=order)
     return app
 
 

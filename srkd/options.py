@@ -13,11 +13,11 @@ from cyclopts import Group, Parameter
 # stands in a last one, OTHER.
 RECIPE_PANELS = {
     "What to train": (
-        "data strategy model model_options teacher teacher_discriminator start members critics control "
-        "replay val degradation scale config"
+        "data config strategy model model_options scale teacher teacher_discriminator start members critics "
+        "control replay val degradation"
     ),
     "Where it goes and runs": "out device devices nodes precision compile accumulate threads quiet",
-    "How it trains": "steps crop batch seed stages set clip skip_bad",
+    "How it trains": "set steps crop batch seed clip skip_bad",
     "Long runs": "resume allow_changes save_every keep validate_every retries tensorboard",
 }
 PANELS = {
@@ -25,9 +25,11 @@ PANELS = {
         "images weights model data folder first second recipe methods strategy teacher old replay val lr "
         "scale"
     ),
-    "Where": "out json format overwrite device backend threads jobs",
+    "Where it goes and runs": "out json format overwrite device backend threads jobs",
 }
 OTHER = "How"
+# Options that `--set` does as well.
+HIDDEN = ("stages",)
 SHORT = {"out": "-o", "weights": "-w"}
 # What an option takes, where its type does not say it.
 METAVARS = {
@@ -40,7 +42,10 @@ METAVARS = {
 TYPES = {int: "N", float: "NUMBER", str: "TEXT"}
 # Of functions that take a recipe's fields as options.
 CONFIG_HELP = "A recipe: a YAML file of these options, or the name of a shipped one. Options given here win."
-SET_HELP = "Override one field, as stages.transfer.losses.output.weight=0.5. May be repeated."
+SET_HELP = (
+    "Override one field of the stages or model options, as stages.transfer.losses.output.weight=0.5; null "
+    "removes an entry. May be repeated. srkd config shows the fields."
+)
 
 
 class Command(NamedTuple):
@@ -78,8 +83,10 @@ class Command(NamedTuple):
         function = getattr(importlib.import_module(module), attribute)
         parameters, texts, takes_recipe = _read_signature(function)
         kinds = {p.name: _plain_type(p.annotation) for p in parameters}
-        shown = [_show(p, texts.get(p.name, ""), takes_recipe) for p in parameters]
-        shown.sort(key=lambda p: p.kind is p.KEYWORD_ONLY)
+        panels = RECIPE_PANELS if takes_recipe else PANELS
+        order = {key: place for place, key in enumerate(" ".join(panels.values()).split(), start=1)}
+        shown = [_show(p, texts.get(p.name, ""), panels) for p in parameters]
+        shown.sort(key=lambda p: order.get(p.name, len(order) + 1) if p.kind is p.KEYWORD_ONLY else 0)
 
         def stand_in(*_positional: Any, **_options: Any) -> None:
             """Stands in for the function while the words are parsed."""
@@ -171,10 +178,9 @@ def _plain_type(hint: Any) -> Any:
     return Union[tuple(dict.fromkeys(kinds))]  # noqa: UP007  # of types that are known only here
 
 
-def _show(parameter: inspect.Parameter, text: str, takes_recipe: bool) -> inspect.Parameter:
+def _show(parameter: inspect.Parameter, text: str, panels: dict[str, str]) -> inspect.Parameter:
     """A parameter as cyclopts takes it."""
     name, kind = parameter.name, _plain_type(parameter.annotation)
-    panels = RECIPE_PANELS if takes_recipe else PANELS
     title = next((title for title, names in panels.items() if name in names.split()), OTHER)
     default = parameter.default
     given = default is not parameter.empty and default is not None and default is not False and default != {}
@@ -185,9 +191,11 @@ def _show(parameter: inspect.Parameter, text: str, takes_recipe: bool) -> inspec
         negative=(),
         converter=_to_number if kind is float or kind is int or int in get_args(kind) else None,
         metavar=METAVARS.get(name) or _metavar(kind),
+        show=name not in HIDDEN and not (get_origin(kind) is Literal and len(get_args(kind)) == 1),
+        show_choices=get_origin(kind) is Literal,
         show_default=given,
     )
-    empty = parameter.empty if default is parameter.empty and not takes_recipe else None
+    empty = parameter.empty if default is parameter.empty and panels is PANELS else None
     annotation = Annotated[str if kind is dict else kind, settings]
     return parameter.replace(
         annotation=annotation, default=default if given else (False if kind is bool else empty)
