@@ -17,6 +17,7 @@ from cyclopts import (
     CycloptsError,
     Group,
     MissingArgumentError,
+    RepeatArgumentError,
     UnknownOptionError,
     UnusedCliTokensError,
 )
@@ -257,7 +258,7 @@ def _explain(error: CycloptsError) -> str:
             if option in MOVED:
                 return f"{option} is now a command, {MOVED[option]}"
             names = [name for argument in error.argument_collection for name in argument.names]
-            near = get_close_matches(option, names, 1)
+            near = get_close_matches(option, names, 1, cutoff=0.7)
             return f"unknown option {option}" + (f", did you mean {near[0]}?" if near else "")
         case MissingArgumentError(argument=argument) if argument is not None:
             if error.keyword is None and not argument.tokens:
@@ -265,6 +266,8 @@ def _explain(error: CycloptsError) -> str:
             return f"{error.keyword or argument.name} needs a value"
         case UnusedCliTokensError(unused_tokens=[word, *_]):
             return f"unexpected '{word}'"
+        case RepeatArgumentError(token=token):
+            return f"{token.keyword or token.value} is given more than once"
         case CoercionError(token=token, argument=argument) if token is not None and argument is not None:
             option = token.keyword or argument.name.lstrip("-").upper()
             if error.msg:
