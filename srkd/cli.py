@@ -127,6 +127,7 @@ def _overview() -> App:
         usage="Usage: srkd COMMAND [OPTIONS]",
         help=SUMMARY,
         help_epilogue=EPILOGUE,
+        help_format="plaintext",
         help_flags=(),
         version_flags=(),
     )
@@ -166,8 +167,15 @@ def call(name: str, words: Sequence[str]) -> Any:
         UsageError: the words do not fit the command.
     """
     command = Command.of(name, find_commands()[name])
-    app = App(name=f"srkd {name}", default_command=command.shown, help_flags=(), version_flags=())
-    app.usage = f"Usage: {command.usage}"
+    app = App(
+        name=f"srkd {name}",
+        default_command=command.shown,
+        usage=f"Usage: {command.usage}",
+        # Markdown would drop the backticks, by which `keep` is a word to type.
+        help_format="plaintext",
+        help_flags=(),
+        version_flags=(),
+    )
     words = _normalise(words, command.flags)
     if any(word in ("-h", "--help") for word in words[: words.index("--") if "--" in words else None]):
         app.help_print()

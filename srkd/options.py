@@ -98,7 +98,7 @@ class Command(NamedTuple):
         return cls(
             function,
             stand_in,
-            usage=" ".join(["srkd", name, *_places(parameters, kinds), "[OPTIONS]"]),
+            usage=" ".join(["srkd", name, *_places(parameters, kinds)]),
             flags={option_name(key) for key, kind in kinds.items() if kind is bool},
             mappings={key for key, kind in kinds.items() if kind is dict},
             choices={key: get_args(kind) for key, kind in kinds.items() if get_origin(kind) is Literal},
@@ -138,13 +138,13 @@ def _read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Paramete
 
 
 def _places(parameters: Sequence[inspect.Parameter], kinds: dict[str, Any]) -> list[str]:
-    """The positional words of a usage line; what can be left out stands in brackets."""
+    """The words of a usage line after the command; what can be left out stands in brackets."""
     places = []
     for parameter in parameters:
         if parameter.kind is not parameter.KEYWORD_ONLY:
             place = parameter.name.upper() + "..." * (kinds[parameter.name] == list[str])
             places.append(place if parameter.default is parameter.empty else f"[{place}]")
-    return places
+    return [*places, "[OPTIONS]"] if len(parameters) > len(places) else places
 
 
 def _argument_help(documented: Any) -> dict[str, str]:
