@@ -9,21 +9,32 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import (
+    App,
+    CoercionError,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from srkd import __version__
 from srkd.errors import SrkdError, UsageError, name_missing_extra
 from srkd.options import Command, option_name
 
-# The commands as the help lists them. Each is a file in srkd/commands/; its function stands in the stub.
-COMMANDS = {
-    "Use a network": ("upscale", "evaluate", "export", "interpolate", "card"),
-    "Train one": ("quickstart", "train", "distill", "finetune", "mutual", "extend", "compare"),
-    "Data and runs": ("prepare", "estimate", "config", "runs"),
-    "Look up": ("models", "taps", "backends"),
+# The panels of the help. A command that stands in none, but in the stub, is listed under OTHER.
+PANELS = {
+    "Use a network": "upscale evaluate export interpolate card",
+    "Train one": "train distill finetune mutual extend compare",
+    "Data and runs": "prepare runs estimate config",
+    "Look up": "models taps backends",
+    "Start": "quickstart",
 }
+OTHER = "More"
 # Options that became commands.
 MOVED = {
     "--dry-run": "srkd estimate",
@@ -31,15 +42,18 @@ MOVED = {
     "--list-backends": "srkd backends",
     "--taps": "srkd taps",
 }
+TOP_OPTIONS = ("--help", "--version", "--install-completion")
 SUMMARY = "Make super-resolution GANs small by knowledge distillation."
-EPILOGUE = "srkd COMMAND --help explains a command. Also: srkd --version, srkd --install-completion [SHELL]."
+EPILOGUE = """srkd COMMAND --help explains a command.
+
+srkd --install-completion sets up Tab in bash, zsh or fish; srkd --version prints the version."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 for a failure, 2 for misuse, or 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not sys.warnoptions:
-        # Of libraries, about matters that are none of the user's.
+        # Libraries warn about matters that users cannot change.
         warnings.simplefilter("ignore")
     name = words[0] if words else ""
     try:
@@ -47,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except ModuleNotFoundError as error:
-        _complain(name, name_missing_extra(error, f"srkd {name}"))
+        _complain(str(name_missing_extra(error, f"srkd {name}")), misuse=True)
         return UsageError.exit_code
     except SrkdError as error:
-        _complain(name, error)
+        _complain(f"srkd {name}: {error}", misuse=isinstance(error, UsageError))
         return error.exit_code
     except KeyboardInterrupt:
         print(f"srkd {name}: interrupted", file=sys.stderr)
@@ -74,21 +88,22 @@ def _dispatch(words: list[str]) -> int:
         return _install_completion(words[1:])
     name, *rest = words
     if name not in find_commands():
-        near = get_close_matches(name, find_commands(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"choose from: {', '.join(find_commands())}"
-        print(f"srkd: unknown command '{name}'; {hint}", file=sys.stderr)
+        kind, choices = ("option", TOP_OPTIONS) if name.startswith("-") else ("command", find_commands())
+        near = get_close_matches(name, choices, 1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from: {', '.join(choices)}"
+        print(f"srkd: unknown {kind} '{name}'; {hint}", file=sys.stderr)
         return 2
     call(name, rest)
     return 0
 
 
-def _complain(name: str, error: SrkdError) -> None:
+def _complain(message: str, misuse: bool) -> None:
     """Prints an error; misuse, which all processes of a run see, by the first alone."""
     rank = os.environ.get("LOCAL_RANK", "0")
     if rank == "0":
-        print(f"srkd {name}: {error}", file=sys.stderr)
-    elif not isinstance(error, UsageError):
-        print(f"srkd {name}, process {rank}: {error}", file=sys.stderr)
+        print(message, file=sys.stderr)
+    elif not misuse:
+        print(f"process {rank}: {message}", file=sys.stderr)
 
 
 @cache
@@ -101,17 +116,25 @@ def find_commands() -> dict[str, str]:
         for node in tree.body
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("commands.")
     }
-    return {name: homes[name] for names in COMMANDS.values() for name in names}
+    order = [name for name in " ".join(PANELS.values()).split() if name in homes]
+    return {name: homes[name] for name in (*order, *homes)}
 
 
 def _overview() -> App:
     """The program as its help shows it, importing no command."""
-    app = App(name="srkd", help=SUMMARY, help_epilogue=EPILOGUE, help_flags=(), version_flags=())
-    for number, (title, names) in enumerate(COMMANDS.items()):
-        group = Group(title, sort_key=number)
-        for order, name in enumerate(names):
-            place = find_commands()[name]
-            app.command(place, name=name, help=_first_sentence(place), group=group, sort_key=order)
+    app = App(
+        name="srkd",
+        usage="Usage: srkd COMMAND [OPTIONS]",
+        help=SUMMARY,
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        help_flags=(),
+        version_flags=(),
+    )
+    groups = {title: Group(title, sort_key=order) for order, title in enumerate((*PANELS, OTHER))}
+    for order, (name, place) in enumerate(find_commands().items()):
+        title = next((title for title, names in PANELS.items() if name in names.split()), OTHER)
+        app.command(place, name=name, help=_first_sentence(place), group=groups[title], sort_key=order)
     return app
 
 
@@ -132,7 +155,7 @@ def _install_completion(words: Sequence[str]) -> int:
     try:
         path = app.install_completion(shell=shell)  # pyright: ignore[reportArgumentType]  # checked by cyclopts
     except (ValueError, RuntimeError, CycloptsError) as error:
-        raise UsageError(f"--install-completion takes bash, zsh or fish: {error}") from error
+        raise UsageError(f"name your shell, bash, zsh or fish ({' '.join(str(error).split())})") from error
     print(f"completion installed -> {path}; start a new shell to use it")
     return 0
 
@@ -144,7 +167,15 @@ def call(name: str, words: Sequence[str]) -> Any:
         UsageError: the words do not fit the command.
     """
     command = Command.of(name, find_commands()[name])
-    app = App(name=f"srkd {name}", default_command=command.shown, help_flags=(), version_flags=())
+    app = App(
+        name=f"srkd {name}",
+        default_command=command.shown,
+        usage=f"Usage: {command.usage}",
+        # Markdown would drop the backticks, by which `keep` is a word to type.
+        help_format="plaintext",
+        help_flags=(),
+        version_flags=(),
+    )
     words = _normalise(words, command.flags)
     if any(word in ("-h", "--help") for word in words[: words.index("--") if "--" in words else None]):
         app.help_print()
@@ -199,6 +230,9 @@ def _merge_recipe(command: Command, given: dict[str, Any]) -> dict[str, Any]:
     for key in arguments:
         if key not in known:
             raise UsageError(f"recipe {config}: unknown key '{key}'; choose from: {', '.join(sorted(known))}")
+        choices = command.choices.get(key, ())
+        if choices and arguments[key] not in choices:
+            raise UsageError(f"recipe {config}: {key} {_not_among(arguments[key], choices)}")
     for key in command.mappings & given.keys():
         given[key] = _read_yaml(given[key], option_name(key))
     arguments |= given
@@ -225,9 +259,32 @@ def _read_yaml(text: str, where: str) -> Any:
 
 
 def _explain(error: CycloptsError) -> str:
-    """A parser's message as one line, with where an option has gone."""
+    """A parser's complaint in a few words."""
+    match error:
+        case UnknownOptionError():
+            option = (error.token.keyword or error.token.value).partition("=")[0]
+            if option in MOVED:
+                return f"{option} is now a command, {MOVED[option]}"
+            names = [name for argument in error.argument_collection for name in argument.names]
+            near = get_close_matches(option, names, 1, cutoff=0.7)
+            return f"unknown option {option}" + (f", did you mean {near[0]}?" if near else "")
+        case MissingArgumentError(argument=argument) if argument is not None:
+            if error.keyword is None and not argument.tokens:
+                return f"{argument.name.lstrip('-').upper()} is missing"
+            return f"{error.keyword or argument.name} needs a value"
+        case UnusedCliTokensError(unused_tokens=[word, *_]):
+            return f"unexpected '{word}'"
+        case RepeatArgumentError(token=token):
+            return f"{token.keyword or token.value} is given more than once"
+        case CoercionError(token=token, argument=argument) if token is not None and argument is not None:
+            option = token.keyword or argument.name.lstrip("-").upper()
+            if error.msg:
+                return f"{option}: {error.msg}"
+            choices = get_args(argument.hint) if get_origin(argument.hint) is Literal else ("true", "false")
+            return f"{option}: {_not_among(token.value, choices)}"
     text = " ".join(str(error).split()).rstrip(".")
-    for option, command in MOVED.items():
-        if option in text:
-            return f"{option} is a command of its own now: {command}"
     return text[:1].lower() + text[1:]
+
+
+def _not_among(value: Any, choices: Sequence[Any]) -> str:
+    return f"'{value}' is not one of {', '.join(map(str, choices))}"

@@ -1,6 +1,7 @@
 """The two ways a command can end badly."""
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -46,10 +47,10 @@ def name_missing_extra(error: ModuleNotFoundError, what: str = "this") -> UsageE
         what: what needs the package, for the message.
 
     Raises:
-        ModuleNotFoundError: the missing module is one of srkd itself, which no installation would bring.
+        ModuleNotFoundError: what is missing belongs to srkd or to an installed package: no extra brings it.
     """
     package = (error.name or "").partition(".")[0]
-    if package in ("", "srkd"):
+    if package in ("", "srkd") or find_spec(package) is not None:
         raise error
     extra = _EXTRAS.get(package, "train")
-    return UsageError(f"{what} needs the package {package}; install it with: pip install 'srkd[{extra}]'")
+    return UsageError(f"{what} needs {package}: pip install 'srkd[{extra}]'")

@@ -5,64 +5,31 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, NamedTuple, Union, Unpack, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, Unpack, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter
 
-# Options as a command's help groups them; what stands in none is an option of its own kind.
-OPTIONS = {
-    "What": (
-        *(
-            "images",
-            "weights",
-            "model",
-            "data",
-            "first",
-            "second",
-            "recipe",
-            "methods",
-            "strategy",
-            "teacher",
-        ),
-        *(
-            "teacher_discriminator",
-            "start",
-            "old",
-            "replay",
-            "val",
-            "lr",
-            "scale",
-            "model_options",
-            "control",
-        ),
-        *("members", "critics", "config"),
+# The panels of a command's help: of the verbs that take a recipe, and of the others. What no panel names
+# stands in a last one, OTHER.
+RECIPE_PANELS = {
+    "What to train": (
+        "data config strategy model model_options scale teacher teacher_discriminator start members critics "
+        "control replay val degradation"
     ),
-    "How": (
-        *(
-            "set",
-            "stages",
-            "steps",
-            "crop",
-            "batch",
-            "rate",
-            "seed",
-            "seeds",
-            "degradation",
-            "weight",
-            "alpha",
-            "taps",
-        ),
-        *("protocol", "lpips", "tta", "branch", "calibrate", "teacher_precision", "skip_bad", "clip"),
-    ),
-    "Where to": (
-        *("out", "json", "format", "quality", "overwrite", "resume", "allow_changes", "save_every", "keep"),
-        *("validate_every", "retries", "tensorboard", "quiet"),
-    ),
-    "Where it runs": (
-        *("device", "devices", "nodes", "backend", "precision", "threads", "jobs", "tile", "megapixels"),
-        *("compile", "accumulate"),
-    ),
+    "Where it goes and runs": "out device devices nodes precision compile accumulate threads quiet",
+    "How it trains": "set steps crop batch seed clip skip_bad",
+    "Long runs": "resume allow_changes save_every keep validate_every retries tensorboard",
 }
+PANELS = {
+    "What": (
+        "images weights model data folder first second recipe methods strategy teacher old replay val lr "
+        "scale"
+    ),
+    "Where it goes and runs": "out json format overwrite device backend threads jobs",
+}
+OTHER = "How"
+# Options that `--set` does as well.
+HIDDEN = ("stages",)
 SHORT = {"out": "-o", "weights": "-w"}
 # What an option takes, where its type does not say it.
 METAVARS = {
@@ -72,9 +39,13 @@ METAVARS = {
     **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config"), "NAME"),
     "set": "PATH=VALUE",
 }
+TYPES = {int: "N", float: "NUMBER", str: "TEXT"}
 # Of functions that take a recipe's fields as options.
 CONFIG_HELP = "A recipe: a YAML file of these options, or the name of a shipped one. Options given here win."
-SET_HELP = "Override one field, as stages.transfer.losses.output.weight=0.5. May be repeated."
+SET_HELP = (
+    "Override one field of the stages or model options, as stages.transfer.losses.output.weight=0.5; null "
+    "removes an entry. May be repeated. srkd config shows the fields."
+)
 
 
 class Command(NamedTuple):
@@ -82,17 +53,21 @@ class Command(NamedTuple):
 
     Args:
         function: what runs.
-        shown: a function whose signature are the options, with their help.
-        flags: options without a value.
+        shown: a function whose signature is the options, with their help.
+        usage: the first line of its help.
+        flags: options without a value, as they are typed.
         mappings: options whose value is YAML.
+        choices: options that take one of a few words, with these words.
         required: what must come from the command line or a recipe.
         takes_recipe: whether there are `--config` and `--set`.
     """
 
     function: Callable[..., Any]
     shown: Callable[..., Any]
+    usage: str
     flags: set[str]
     mappings: set[str]
+    choices: dict[str, tuple[Any, ...]]
     required: list[str]
     takes_recipe: bool
 
@@ -107,10 +82,11 @@ class Command(NamedTuple):
         module, _, attribute = place.partition(":")
         function = getattr(importlib.import_module(module), attribute)
         parameters, texts, takes_recipe = _read_signature(function)
-        required = [p.name for p in parameters if p.default is p.empty]
-        shown = [_show(p, texts.get(p.name, ""), takes_recipe) for p in parameters]
         kinds = {p.name: _plain_type(p.annotation) for p in parameters}
-        shown.sort(key=lambda p: p.kind is p.KEYWORD_ONLY)
+        panels = RECIPE_PANELS if takes_recipe else PANELS
+        order = {key: place for place, key in enumerate(" ".join(panels.values()).split(), start=1)}
+        shown = [_show(p, texts.get(p.name, ""), panels) for p in parameters]
+        shown.sort(key=lambda p: order.get(p.name, len(order) + 1) if p.kind is p.KEYWORD_ONLY else 0)
 
         def stand_in(*_positional: Any, **_options: Any) -> None:
             """Stands in for the function while the words are parsed."""
@@ -119,9 +95,16 @@ class Command(NamedTuple):
         stand_in.__annotations__ = {p.name: p.annotation for p in shown}
         stand_in.__doc__ = _summary(function)
         stand_in.__name__ = name
-        flags = {option_name(key) for key, kind in kinds.items() if kind is bool}
-        mappings = {key for key, kind in kinds.items() if kind is dict}
-        return cls(function, stand_in, flags, mappings, required, takes_recipe)
+        return cls(
+            function,
+            stand_in,
+            usage=" ".join(["srkd", name, *_places(parameters, kinds)]),
+            flags={option_name(key) for key, kind in kinds.items() if kind is bool},
+            mappings={key for key, kind in kinds.items() if kind is dict},
+            choices={key: get_args(kind) for key, kind in kinds.items() if get_origin(kind) is Literal},
+            required=[p.name for p in parameters if p.default is p.empty],
+            takes_recipe=takes_recipe,
+        )
 
 
 def _read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, str], bool]:
@@ -129,31 +112,39 @@ def _read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Paramete
     and whether there is such a dictionary."""
     hints = get_type_hints(function)
     texts = _argument_help(function)
-    parameters, takes_recipe = [], False
+    parameters: list[inspect.Parameter] = []
+    takes_recipe = several = False
     for parameter in inspect.signature(function).parameters.values():
         hint = hints[parameter.name]
         if parameter.kind is parameter.VAR_KEYWORD:
             takes_recipe = True
             (options,) = get_args(hint) if get_origin(hint) is Unpack else (hint,)
-            texts = {**_argument_help(options), **texts}
+            texts = {**_argument_help(options), **texts, "config": CONFIG_HELP, "set": SET_HELP}
             defaults = getattr(importlib.import_module(options.__module__), "DEFAULTS", {})
+            extra = {**get_type_hints(options), "config": str, "set": list[str]}
             parameters += [
                 inspect.Parameter(key, parameter.KEYWORD_ONLY, default=defaults.get(key), annotation=kind)
-                for key, kind in get_type_hints(options).items()
+                for key, kind in extra.items()
             ]
         elif parameter.name == "verbose":
             texts["quiet"] = "Print nothing but errors."
             parameters.append(parameter.replace(name="quiet", default=False, annotation=bool))
         elif parameter.name != "progress":
-            parameters.append(parameter.replace(annotation=hint))
-    if takes_recipe:
-        texts |= {"config": CONFIG_HELP, "set": SET_HELP}
-        extra = (("config", str), ("set", list[str]))
-        parameters += [
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-            for key, kind in extra
-        ]
+            # A positional list takes all the words; what follows it is given by name.
+            kind = parameter.KEYWORD_ONLY if several else parameter.kind
+            several = several or (kind is not parameter.KEYWORD_ONLY and _plain_type(hint) == list[str])
+            parameters.append(parameter.replace(annotation=hint, kind=kind))
     return parameters, texts, takes_recipe
+
+
+def _places(parameters: Sequence[inspect.Parameter], kinds: dict[str, Any]) -> list[str]:
+    """The words of a usage line after the command; what can be left out stands in brackets."""
+    places = []
+    for parameter in parameters:
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            place = parameter.name.upper() + "..." * (kinds[parameter.name] == list[str])
+            places.append(place if parameter.default is parameter.empty else f"[{place}]")
+    return [*places, "[OPTIONS]"] if len(parameters) > len(places) else places
 
 
 def _argument_help(documented: Any) -> dict[str, str]:
@@ -169,8 +160,8 @@ def _argument_help(documented: Any) -> dict[str, str]:
 
 
 def _summary(function: Callable[..., Any]) -> str:
-    """A docstring's text before its arguments, a line for each paragraph."""
-    text = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
+    """A docstring's text before its first section, a line for each paragraph."""
+    text = (inspect.getdoc(function) or "").split("\nArgs:")[0].split("\nReturns:")[0]
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
 
 
@@ -187,41 +178,55 @@ def _plain_type(hint: Any) -> Any:
     return Union[tuple(dict.fromkeys(kinds))]  # noqa: UP007  # of types that are known only here
 
 
-def _show(parameter: inspect.Parameter, text: str, takes_recipe: bool) -> inspect.Parameter:
+def _show(parameter: inspect.Parameter, text: str, panels: dict[str, str]) -> inspect.Parameter:
     """A parameter as cyclopts takes it."""
     name, kind = parameter.name, _plain_type(parameter.annotation)
-    groups = [title for title, names in OPTIONS.items() if name in names]
-    title = groups[0] if groups else "Options"
-    order = [*OPTIONS, "Options"].index(title)
+    title = next((title for title, names in panels.items() if name in names.split()), OTHER)
     default = parameter.default
     given = default is not parameter.empty and default is not None and default is not False and default != {}
     settings = Parameter(
         name=[option_name(name), SHORT[name]] if name in SHORT else option_name(name),
-        group=Group(title, sort_key=order),
+        group=Group(title, sort_key=[*panels, OTHER].index(title)),
         help=text,
         negative=(),
-        converter=_to_whole if kind is int or int in get_args(kind) else None,
-        metavar="YAML" if kind is dict else METAVARS.get(name),
+        converter=_to_number if kind is float or kind is int or int in get_args(kind) else None,
+        metavar=METAVARS.get(name) or _metavar(kind),
+        show=name not in HIDDEN and not (get_origin(kind) is Literal and len(get_args(kind)) == 1),
+        show_choices=get_origin(kind) is Literal,
         show_default=given,
     )
-    empty = parameter.empty if default is parameter.empty and not takes_recipe else None
+    empty = parameter.empty if default is parameter.empty and panels is PANELS else None
     annotation = Annotated[str if kind is dict else kind, settings]
     return parameter.replace(
         annotation=annotation, default=default if given else (False if kind is bool else empty)
     )
 
 
-def _to_whole(kind: Any, tokens: Sequence[Any]) -> Any:
-    """A whole number, or one of a union's words; cyclopts itself would round 1.5."""
+def _metavar(kind: Any) -> str | None:
+    """What an option of this type takes, in a word; nothing for a flag."""
+    if kind is bool:
+        return None
+    if kind is dict:
+        return "YAML"
+    if get_origin(kind) is Literal:
+        return "NAME"
+    words = [word for part in get_args(kind) for word in get_args(part)]
+    return "|".join([TYPES.get(get_args(kind)[0] if words else kind, "TEXT"), *words])
+
+
+def _to_number(kind: Any, tokens: Sequence[Any]) -> Any:
+    """A number, whole where it must be (cyclopts itself would round 1.5), or one of a union's words."""
     text = tokens[0].value
     words = [word for part in get_args(kind) for word in get_args(part)]
     if text in words:
         return text
     try:
-        return int(text)
+        return float(text) if kind is float else int(text)
     except ValueError:
-        raise ValueError(f"'{text}' is not a whole number{' or ' * bool(words)}{', '.join(words)}") from None
+        wanted = "a number" if kind is float else "a whole number"
+        raise ValueError(f"'{text}' is not {' or '.join([wanted, *words])}") from None
 
 
 def option_name(name: str) -> str:
+    """A parameter's name as it is typed."""
     return "--" + name.replace("_", "-")
