@@ -133,8 +133,8 @@ def measure(path: Path) -> int:
 def open_image(path: Path) -> Iterator[Any]:
     """A Pillow image, closed afterwards.
 
-    Nothing of the process is changed, since several threads read at once: neither Pillow's limit on sizes, which
-    `read_photo` has one of its own for, nor the warnings' filters.
+    Changes nothing of the process, since several threads read at once: neither Pillow's limit on sizes (that
+    of `read_photo` holds) nor the filters of warnings.
 
     Raises:
         SrkdError: whatever goes wrong while it is read, as one line.
@@ -151,11 +151,13 @@ def open_image(path: Path) -> Iterator[Any]:
     except PermissionError as error:
         raise SrkdError(f"{path} cannot be read: permission denied") from error
     except Exception as error:  # a damaged file makes decoders raise anything, TypeError included
-        raise SrkdError(f"{path} is damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise SrkdError(
+            f"{path} is damaged: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
 
 
 def _identify(stream: BinaryIO, path: Path) -> Any:
-    """What Image.open does, without its check of sizes: the first format that accepts the file's first bytes."""
+    """What Image.open does, without its check of sizes: the first format that accepts the first bytes."""
     start = stream.read(16)
     # The common formats first, which is how Pillow keeps its own start short.
     for load_formats in (Image.preinit, Image.init):
