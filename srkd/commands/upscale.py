@@ -201,7 +201,7 @@ def _plan(inputs: Sequence[str], out: Path, format: str) -> tuple[list[_Job], Co
     for text in inputs:
         path = Path(text)
         # The function, since Path.glob takes no absolute patterns.
-        matches = [path] if path.exists() else sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207
+        matches = [path] if path.exists() else sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207  # Path.glob takes no absolute patterns
         if not matches:
             what = "no images match" if glob.has_magic(text) else "there is no image or folder"
             raise UsageError(f"{what} {text}")

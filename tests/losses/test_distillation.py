@@ -29,7 +29,7 @@ def features(network, image, names):
     """Taken apart from srkd's own taps."""
     found, hooks = {}, []
     for name in names:
-        keep = lambda _m, _i, out, name=name: found.__setitem__(name, out)  # noqa: E731
+        keep = lambda _m, _i, out, name=name: found.__setitem__(name, out)  # noqa: E731  # bound in the loop
         hooks.append(network.get_submodule(name).register_forward_hook(keep))
     with torch.no_grad():
         network(image)
