@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,13 +31,24 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
         raise SrkdError(f"cannot write {path}: {reason}; free some space or choose another place") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Renames a file over another. Windows refuses that while someone reads the other, for a moment."""
+    for pause in (0.05, 0.2, 1.0) if os.name == "nt" else ():
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    source.replace(target)
 
 
 @contextlib.contextmanager
@@ -58,7 +70,7 @@ def publish(path: str | Path, beside: Sequence[str] = ()) -> Iterator[Path]:
                 written = draft.with_suffix(suffix)
                 with written.open("rb+") as file:
                     os.fsync(file.fileno())
-                written.replace(path.with_suffix(suffix))
+                _replace(written, path.with_suffix(suffix))
     except OSError as error:
         reason = error.strerror or str(error)
         raise SrkdError(f"cannot write {path}: {reason}; free some space or choose another place") from error
@@ -67,7 +79,7 @@ def publish(path: str | Path, beside: Sequence[str] = ()) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Writes a UTF-8 text file atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def hash_file(path: Path, digits: int = 64) -> str:

@@ -41,7 +41,7 @@ class RunOptions(TypedDict, total=False):
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.
         out: folder for weights, checkpoints and logs; `runs/VERB` when not given.
-        replay: data to train on besides, in equal parts.
+        replay: data to train on as well, in equal parts.
         val: data for validation, in the forms of data, or a list of images of data as `sha256sum` writes it;
             those that `srkd prepare` set aside, or every 40th, when not given.
         degradation: `none`, or `real` to make LR crops by random blur, resizing, noise and JPEG, twice.
@@ -65,7 +65,7 @@ class RunOptions(TypedDict, total=False):
         retries: how often a stage returns to its last checkpoint, at half the rate, when a loss or gradient
             is not finite.
         tensorboard: write TensorBoard's files too: losses, rates, scores and image strips.
-        skip_bad: leave out training images that cannot be read or are too small, and say so.
+        skip_bad: leave out training images that cannot be read or are too small, with a note.
         resume: continue from the last checkpoint in `out`; start where there is none.
         allow_changes: with `resume`, continue although the recipe or the data changed.
     """
@@ -163,6 +163,9 @@ class Recipe:
             # Frozen for others; here values become what their annotations say: paths texts, "1e-4" a number.
             value = build(hints[entry.name], getattr(self, entry.name), entry.name)
             object.__setattr__(self, entry.name, value)
+        if isinstance(self.teacher, list) and len(self.teacher) == 1:
+            # However it was given: a run must not seem to be another when it is resumed.
+            object.__setattr__(self, "teacher", self.teacher[0])
         counts = [name for name in _OPTIONAL_COUNTS if getattr(self, name) is not None]
         for name in (*_COUNTS, *counts):
             if getattr(self, name) < 1:
@@ -225,11 +228,14 @@ class Recipe:
         return stages
 
 
-# What an option of RunOptions is when it is not given, for the help; `out` and `members` depend on the verb.
+# What options are when they are not given, for help; `out` and `members` depend on the verb.
 DEFAULTS: dict[str, Any] = {
-    entry.name: entry.default
-    for entry in fields(Recipe)
-    if entry.default is not MISSING and entry.name not in ("out", "members")
+    **dict.fromkeys(sorted(VERB_OPTIONS), False),
+    **{
+        f.name: f.default
+        for f in fields(Recipe)
+        if f.default is not MISSING and f.name not in ("out", "members")
+    },
 }
 
 

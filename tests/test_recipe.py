@@ -25,6 +25,7 @@ def test_a_recipe_keeps_paths_as_texts_and_makes_numbers_of_yaml():
     recipe = Recipe(Path("a") / "b", "pretrain", teacher=(Path("t.pth"), "u.pth"), clip="1e-1")
     assert recipe.data == str(Path("a/b")) and recipe.teacher == ["t.pth", "u.pth"] and recipe.clip == 0.1
     assert Recipe("a", "pretrain", teacher=Path("t.pth")).teachers == ["t.pth"]
+    assert Recipe("a", "pretrain", teacher=["t.pth"]) == Recipe("a", "pretrain", teacher="t.pth")
     again = Recipe(**yaml.safe_load(recipe.to_yaml()))
     assert again.resolve() == recipe.resolve() and replace(again, stages={}) == recipe
 

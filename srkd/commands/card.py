@@ -60,7 +60,9 @@ def card(
     # ONNX files keep it in their metadata.
     config = model.config or info.get("config")
     if not config:
-        raise UsageError(f"{path} holds weights of another package; srkd writes cards of its own alone")
+        raise UsageError(
+            f"{path} holds weights of another package; srkd writes cards for its own weights only"
+        )
     known = [row for row in _known_scores(entry.get("scores", {})) if row["data"] not in folders]
     picture = target.with_suffix(".png")
     text = render(

@@ -1,12 +1,13 @@
 """`srkd compare`: distillation methods against controls without distillation, at equal budget."""
 
 import contextlib
+import contextvars
 import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,87 +15,91 @@ from typing import Any
 
 import numpy as np
 import yaml
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from srkd.config import load_recipe, merge
 from srkd.errors import SrkdError, UsageError
-from srkd.files import write_text
+from srkd.files import StrPath, write_text
 from srkd.recipe import CHANGEABLE, Recipe
+from srkd.reports.comparison import plot_differences, write_table
 from srkd.strategies import STRATEGIES
-from srkd.terminal import console
+from srkd.terminal import Progress, reports, say, silence
+from srkd.terminal import progress as progress_of
 
-# Higher is better for the first two.
 _SCORES = ("psnr", "ssim", "lpips")
-
 
 _RESULT = "result.json"
 
 
-# Columns of the table for which a terminal has no room.
-_ONLY_WRITTEN = ("SSIM", "memory")
-
-
 @dataclass(frozen=True)
 class _Method:
-    """A method, or a control, as it is trained: its label, and that of its own control."""
+    """A method, or a control.
+
+    Args:
+        label: names its runs and its row.
+        recipe: how it is trained.
+        control: the label of its control; None for controls, and for what does not distil.
+    """
 
     label: str
     recipe: Recipe
     control: str | None
 
 
+@reports
 def compare(
-    recipe: str,
-    out: str = "runs/compare",
+    recipe: StrPath,
+    out: StrPath = "runs/compare",
     *,
     methods: str | None = None,
     seeds: int = 3,
     steps: int | None = None,
     jobs: int = 1,
-    data: str | None = None,
-    teacher: list[str] | str | None = None,
+    data: StrPath | None = None,
+    teacher: Sequence[StrPath] | StrPath | None = None,
     lpips: str = "st-lpips-alex",
+    verbose: bool = True,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compare distillation methods with their no-distillation controls, over several seeds.
+    """Compare distillation methods with controls trained without distillation, over several seeds.
 
     For each seed, a method and its control start from the same weights and see the same batches for the same
-    number of steps; the control lacks the distillation alone. Scores are those of the last weights on the
-    validation images. Run it again to go on: finished runs are not run twice.
+    number of steps; only the distillation is missing from the control. The last weights are scored on the
+    validation images. Run it again to resume: finished runs are not repeated.
 
     Args:
-        recipe: what all have in common, a recipe as for training; `methods` in it may name variants, each a
-            mapping of what it changes. A file, or a shipped comparison's name.
+        recipe: what all runs share: a training recipe's file, or a shipped comparison's name. Under `methods`
+            it may name variants, each a mapping of what it changes.
         out: folder for the runs, `compare.json`, `compare.md` and `compare.png`.
-        methods: which to compare, with commas between: variants that the recipe names, losses (`hint`),
-            strategies (`gan2g`), or other recipes; all the recipe's variants when not given.
-        seeds: runs of each.
+        methods: which to compare, separated by commas: variants of the recipe, losses (`hint`), strategies
+            (`gan2g`), or other recipes. Without it, all of the recipe's variants.
+        seeds: runs of each method.
         steps: steps of every stage.
-        jobs: runs at a time, which share the CPU's cores unless the recipe says how many threads each has.
-            As many as there are cores get the most done in an hour. What several say goes into `RUN.log`.
+        jobs: how many runs to train at a time. They share the CPU's cores unless the recipe sets `threads`;
+            one run per core gets the most done. Each run's output goes to `RUN.log`.
         data: in place of the recipe's.
-        teacher: in place of the recipe's; several may be given.
+        teacher: in place of the recipe's. May be given several times.
         lpips: LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`.
+        verbose: print what is done.
+        progress: called as progress(description, done, total) while it works.
 
     Returns:
-        What `compare.json` holds: for each method its scores by seed, means, and differences to its control
-        with paired 95 % confidence intervals.
+        The contents of `compare.json`: for each method its scores by seed, means, and differences from its
+        control with paired 95 % confidence intervals.
 
     Raises:
-        UsageError: no such method, or a recipe that cannot be.
-        SrkdError: a run failed; the finished ones are kept.
+        UsageError: no such method, or an invalid recipe.
+        SrkdError: a run failed; finished runs are kept.
     """
-    if seeds < 1:
-        raise UsageError(f"--seeds must be at least 1, not {seeds}")
-    if jobs < 1:
-        raise UsageError(f"--jobs must be at least 1, not {jobs}")
-    base = load_recipe(recipe)
+    for option, value in (("seeds", seeds), ("jobs", jobs)):
+        if value < 1:
+            raise UsageError(f"--{option} must be at least 1, not {value}")
+    base = load_recipe(str(recipe))
     variants = base.pop("methods", None) or {}
-    given = {"steps": steps, "data": data, "teacher": teacher}
+    given = {"steps": steps, "data": data and str(data), "teacher": _names(teacher)}
     base |= {key: value for key, value in given.items() if value is not None}
     names = [name.strip() for name in methods.split(",")] if methods else list(variants)
     if not names:
-        raise UsageError(f"{recipe} names no methods; say which with --methods")
+        raise UsageError(f"{recipe} names no methods; name some with --methods")
     plan = _plan(base, variants, names)
     folder = Path(out)
     runs = [
@@ -102,22 +107,29 @@ def compare(
         for seed in range(seeds)
         for method in plan
     ]
-    found = _run_all(runs, jobs, lpips)
+    found = _run_all(runs, jobs, lpips, verbose)
     results = {method.label: found[index :: len(plan)] for index, method in enumerate(plan)}
     summary = _summarise(plan, results, lpips)
     write_text(folder / "compare.json", json.dumps(summary, indent=1) + "\n")
-    _write_table(summary, folder / "compare.md")
-    _plot(summary, folder / "compare.png")
+    write_table(summary, folder / "compare.md")
+    plot_differences(summary, folder / "compare.png")
     return summary
 
 
+def _names(given: Sequence[StrPath] | StrPath | None) -> list[str] | str | None:
+    """Paths as a recipe holds them."""
+    if given is None or isinstance(given, str | Path):
+        return given and str(given)
+    return [str(path) for path in given]
+
+
 def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[str]) -> list[_Method]:
-    """The methods, and before each the control that is its own table without distillation; once where several
-    share it. A variant that does not distil stands without one."""
+    """The methods, each after its control: the same recipe without its distillation. Methods whose controls
+    are equal share one; a variant that does not distil has none."""
     controls: dict[str, str] = {}
     plan: list[_Method] = []
     for name in names:
-        # It names folders, so a recipe file goes by its stem.
+        # The label names folders, so a recipe file is labelled by its stem.
         label = name if name in variants else Path(name).stem
         overlay = _overlay(name, variants)
         arguments = merge(base, {k: v for k, v in overlay.items() if k not in ("data", "out", "seed")})
@@ -129,7 +141,7 @@ def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[
         control = replace(recipe, control=True)
         if recipe.resolve() == control.resolve():
             if name not in variants:
-                raise UsageError(f"method {name} distils nothing: its control would be the same")
+                raise UsageError(f"method {name} distils nothing: its control would be identical")
             plan.append(_Method(label, recipe, None))
             continue
         key = _identity(control)
@@ -140,12 +152,12 @@ def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[
     labels = [method.label for method in plan]
     for label in labels:
         if labels.count(label) > 1:
-            raise UsageError(f"two of the methods and controls would be named {label}; rename or drop one")
+            raise UsageError(f"two methods or controls would be named {label}; rename or drop one")
     return plan
 
 
 def _overlay(name: str, variants: Mapping[str, Any]) -> dict[str, Any]:
-    """What a method changes in the common recipe."""
+    """What a method changes in the shared recipe."""
     if name in variants:
         return dict(variants[name] or {})
     if name in STRATEGIES:
@@ -153,19 +165,23 @@ def _overlay(name: str, variants: Mapping[str, Any]) -> dict[str, Any]:
     return load_recipe(name)
 
 
-def _run_all(runs: Sequence[Recipe], jobs: int, lpips: str) -> list[dict[str, float]]:
-    """Each run's result, in the runs' order. After a failure none is begun that has not been."""
+def _run_all(runs: Sequence[Recipe], jobs: int, lpips: str, verbose: bool) -> list[dict[str, float]]:
+    """Each run's result, in the runs' order. After a failure, no further run is started."""
     if jobs > 1:
         share = max((os.cpu_count() or 1) // jobs, 1)
         runs = [replace(run, threads=run.threads or share) for run in runs]
+    # Runs that share a terminal would overwrite one another's lines.
+    apart = jobs > 1 or not verbose
 
-    def take(numbered: tuple[int, Recipe]) -> dict[str, float]:
-        number, run = numbered
-        console.print(f"[{number}/{len(runs)}] {Path(run.out).name}", markup=False)
-        return _result(run, lpips, Path(f"{run.out}.log") if jobs > 1 else None)
+    def take(number: int, run: Recipe) -> dict[str, float]:
+        say(f"[{number}/{len(runs)}] {Path(run.out).name}")
+        result = _result(run, lpips, Path(f"{run.out}.log") if apart else None)
+        advance(1)
+        return result
 
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(take, item) for item in enumerate(runs, 1)]
+    with _advancing(len(runs), apart) as advance, ThreadPoolExecutor(jobs) as pool:
+        # Each in a copy of this context, so that it is as quiet as the caller asked for.
+        futures = [pool.submit(contextvars.copy_context().run, take, *item) for item in enumerate(runs, 1)]
         try:
             return [future.result() for future in futures]
         except BaseException:
@@ -173,8 +189,17 @@ def _run_all(runs: Sequence[Recipe], jobs: int, lpips: str) -> list[dict[str, fl
             raise
 
 
+@contextlib.contextmanager
+def _advancing(total: int, shown: bool) -> Iterator[Callable[[float], None]]:
+    """Yields a function that counts runs; the bar is shown where the runs do not show their own."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.nullcontext() if shown else silence():
+            advance = stack.enter_context(progress_of("comparing", total))
+        yield advance
+
+
 def _identity(recipe: Recipe) -> str:
-    """Equal for recipes that train the same, whatever they are called."""
+    """A hash that is equal for recipes that train the same, whatever they are called."""
     settings = asdict(recipe)
     for key in CHANGEABLE | {"control", "stages", "strategy", "steps", "crop", "batch", "teacher"}:
         settings.pop(key)
@@ -185,8 +210,8 @@ def _identity(recipe: Recipe) -> str:
 
 
 def _result(recipe: Recipe, lpips: str, log: Path | None) -> dict[str, float]:
-    """Trains and scores a run, which writes into `log` or to the terminal, or reads what an earlier call
-    found."""
+    """Trains and scores a run, or reads the result of an earlier call. The run prints to `log`, or to the
+    terminal."""
     folder = Path(recipe.out)
     path = folder / _RESULT
     identity = _identity(recipe)
@@ -194,7 +219,7 @@ def _result(recipe: Recipe, lpips: str, log: Path | None) -> dict[str, float]:
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["identity"] != identity:
-            raise UsageError(f"{folder} holds a run of another recipe; give another --out")
+            raise UsageError(f"{folder} holds a run of another recipe; choose another --out")
         if f"lpips:{lpips}" in found:
             return {**found, "lpips": found[f"lpips:{lpips}"]}
     from srkd.training.checkpoints import is_finished
@@ -220,9 +245,9 @@ def _result(recipe: Recipe, lpips: str, log: Path | None) -> dict[str, float]:
 
 
 def _train(recipe: Recipe, log: Path | None) -> None:
-    """Trains in a process of its own, so that its memory is its own."""
+    """Trains in a separate process, so that its peak memory can be measured."""
     file = Path(f"{recipe.out}.yaml")
-    # Its stages are resolved in the child, from the same arguments.
+    # The child resolves the stages, from the same arguments.
     write_text(file, yaml.safe_dump(asdict(recipe), sort_keys=False))
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("w", encoding="utf-8")) if log else None
@@ -231,14 +256,14 @@ def _train(recipe: Recipe, log: Path | None) -> None:
         try:
             code = process.wait()
         except KeyboardInterrupt:
-            process.wait()  # Ctrl-C reaches it too, and it saves a checkpoint first
+            process.wait()  # Ctrl-C reaches the child too, which saves a checkpoint before it ends
             raise
     if code == 130:
         raise KeyboardInterrupt
     if code:
         raise SrkdError(
-            f"the run {recipe.out} failed{f', see {log}' if log else ''}; mend it and run the same again, "
-            "finished runs are kept"
+            f"the run {recipe.out} failed{f', see {log}' if log else ''}; fix the cause and run the same "
+            "command again, finished runs are kept"
         )
     file.unlink()
 
@@ -275,79 +300,19 @@ def _summarise(
 
 
 def paired_interval(values: Sequence[float], controls: Sequence[float]) -> dict[str, float | None]:
-    """The mean of `values - controls`, and the half-width of its 95 % confidence interval by Student's t
-    (None for a single pair)."""
-    from scipy import stats
+    """The 95 % confidence interval of a mean paired difference, by Student's t.
 
+    Returns:
+        `mean` of `values - controls`, and the interval's `half_width`: None for a single pair.
+    """
     gaps = np.subtract(values, controls)
-    count = len(gaps)
-    if count < 2:
-        return {"mean": float(gaps.mean()), "half_width": None}
-    width = stats.t.ppf(0.975, count - 1) * gaps.std(ddof=1) / np.sqrt(count)
-    return {"mean": float(gaps.mean()), "half_width": float(width)}
+    if len(gaps) < 2:
+        half_width = None
+    elif np.ptp(gaps) == 0:
+        half_width = 0.0  # where the t statistic is undefined
+    else:
+        from scipy.stats import ttest_rel
 
-
-def _write_table(summary: Mapping[str, Any], path: Path) -> None:
-    """Writes everything as Markdown, and prints of it what a terminal's 80 columns hold."""
-    heads = ["method", "PSNR", "SSIM", summary["lpips"], "difference in PSNR", "difference in LPIPS"]
-    heads += ["minutes", "memory"]
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for head in heads:
-        if head not in _ONLY_WRITTEN:
-            table.add_column(head.replace(" in ", "\nin "), no_wrap=True)
-    for row in summary["rows"]:
-        cells = [row["method"], _spread(row["psnr"], 2), _spread(row["ssim"], 4), _spread(row["lpips"], 4)]
-        gaps = row.get("difference")
-        cells += [_gap(gaps["psnr"], 3), _gap(gaps["lpips"], 4)] if gaps else ["", ""]
-        cells += [f"{np.mean(row['seconds']) / 60:.1f}", f"{np.max(row['memory']) / 2**30:.2f} GiB"]
-        lines.append(f"| {' | '.join(cells)} |")
-        shown = zip(heads, cells, strict=True)
-        table.add_row(*(cell.replace(" ±", "\n±") for head, cell in shown if head not in _ONLY_WRITTEN))
-    note = (
-        f"Mean and standard deviation over {summary['seeds']} seeds on the validation images, protocol "
-        f"{summary['protocol']}; differences to the control at equal steps with their paired 95 % confidence "
-        "intervals."
-    )
-    write_text(path, "\n".join([*lines, "", note, ""]))
-    console.print(table)
-    console.print(f"{note} -> {path.parent}")
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{deviation}"
-
-
-def _gap(found: Mapping[str, float], digits: int) -> str:
-    width = f" ± {found['half_width']:.{digits}f}" if found["half_width"] is not None else ""
-    return f"{found['mean']:+.{digits}f}{width}"
-
-
-def _plot(summary: Mapping[str, Any], path: Path) -> None:
-    """Differences to the control, with their intervals, PSNR and LPIPS side by side; nothing without any."""
-    from matplotlib.figure import Figure
-
-    from srkd.files import replacing
-
-    rows = [row for row in summary["rows"] if "difference" in row]
-    if not rows:
-        return
-    figure = Figure(figsize=(9, 1.2 + 0.45 * len(rows)), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    titles = (("psnr", "PSNR, dB (right is better)"), ("lpips", f"{summary['lpips']} (left is better)"))
-    for axis, (key, title) in zip(axes, titles, strict=True):
-        means = [row["difference"][key]["mean"] for row in rows]
-        widths = [row["difference"][key]["half_width"] or 0.0 for row in rows]
-        axis.errorbar(means, range(len(rows)), xerr=widths, fmt="o", capsize=4, color="#2a5d8f")
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set_title(title, fontsize=10)
-        axis.grid(axis="x", alpha=0.3)
-    axes[0].set_yticks(range(len(rows)), [row["method"] for row in rows])
-    axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    seeds = summary["seeds"]
-    figure.suptitle(
-        f"difference to the control, 95 % interval over {seeds} seed{'s' * (seeds > 1)}", fontsize=11
-    )
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        interval = ttest_rel(values, controls).confidence_interval(0.95)
+        half_width = float(interval.high - interval.low) / 2
+    return {"mean": float(gaps.mean()), "half_width": half_width}

@@ -23,31 +23,34 @@ from srkd.data.packed import (
 from srkd.data.pairs import Source, find_pairs, iter_pairs
 from srkd.data.sets import choose_validation, read_hash_list
 from srkd.errors import SrkdError, UsageError, choose
-from srkd.files import hash_file, write_text
+from srkd.files import StrPath, hash_file, write_text
 from srkd.runtimes.runner import Runner, put
-from srkd.terminal import console, track
+from srkd.terminal import Progress, note, reports, say, track
 from srkd.upscaling.opening import Precision, open_runner
 from srkd.weights.catalogue import find_weights
 
 _LOCK = ".lock"
 
 
+@reports
 def prepare(
-    data: str,
-    out: str,
+    data: StrPath,
+    out: StrPath,
     *,
     scale: int = 4,
-    lr: str | None = None,
-    val: str | None = None,
-    teacher: list[str] | str | None = None,
+    lr: StrPath | None = None,
+    val: StrPath | None = None,
+    teacher: Sequence[StrPath] | StrPath | None = None,
     teacher_precision: Literal["uint8", "float16"] = "uint8",
     precision: Precision = "auto",
     tile: int = 0,
     skip_bad: bool = False,
+    verbose: bool = True,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Pack photographs into a data set that training maps into memory.
 
-    Run it again to go on after an interruption. Memory use does not grow with the number of images.
+    Run it again to continue after an interruption. Memory use does not grow with the number of images.
 
     Args:
         data: folder of HR photographs (LR is made by MATLAB's bicubic), or with HR and LR inside (DIV2K's
@@ -63,7 +66,9 @@ def prepare(
         precision: of a teacher that torch runs: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA. A CPU that
             multiplies bfloat16 is about twice as fast with `bf16`.
         tile: side in LR pixels of the tiles that a teacher works on; whole images when 0.
-        skip_bad: leave out images that cannot be read, and say so, instead of stopping.
+        skip_bad: leave out images that cannot be read, with a note, instead of stopping.
+        verbose: print what is done.
+        progress: called as progress(description, done, total) while it works.
 
     Returns:
         The manifest.
@@ -76,13 +81,14 @@ def prepare(
     folder = Path(out)
     if folder.is_file():
         raise UsageError(f"{folder} is a file; give a folder")
-    # A lock alone is what a process leaves that was killed as it began.
+    # A process that is killed as it starts leaves a lock alone.
     others = [path for path in folder.iterdir() if path.name != _LOCK] if folder.is_dir() else []
     if others and not is_packed(folder):
-        raise UsageError(f"{folder} is not empty, and no packed data set; give another folder")
+        raise UsageError(f"{folder} is not empty, and is not a packed data set; give another folder")
     files = find_pairs(data, scale, lr)
     listed = read_hash_list(Path(val)) if val is not None else None
-    teachers = [find_weights(name) for name in ([teacher] if isinstance(teacher, str) else teacher or [])]
+    named = [teacher] if isinstance(teacher, str | Path) else teacher or []
+    teachers = [find_weights(name) for name in named]
     request = {
         "format": 1,
         "scale": scale,
@@ -93,7 +99,7 @@ def prepare(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / _LOCK, timeout=0):
-            manifest = _prepare(folder, files, request, skip_bad)
+            manifest = _pack(folder, files, request, skip_bad)
             for path in teachers:
                 manifest = _add_teacher(folder, manifest, path, teacher_precision, precision, tile)
             return manifest
@@ -101,14 +107,15 @@ def prepare(
         raise UsageError(f"another process is packing into {folder}") from None
     except OSError as error:
         raise SrkdError(
-            f"cannot write into {folder}: {error.strerror}; mend that and run the same again, "
+            f"cannot write into {folder}: {error.strerror}; fix that and run the same again, "
             "what is packed is kept"
         ) from error
 
 
-def _prepare(
+def _pack(
     folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool
 ) -> dict[str, Any]:
+    """Packs the images, or what an earlier call left of them; returns the manifest."""
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
@@ -117,31 +124,46 @@ def _prepare(
             raise UsageError(
                 f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
             )
-        console.print(f"{folder} is packed already: {len(manifest['images'])} images")
+        say(f"{folder} is packed already: {len(manifest['images'])} images")
         return manifest
     appender = Appender(folder, (HR, LR), request)
-    begun = len(appender.entries)
-    if begun:
-        console.print(f"going on after {begun} of {len(files)} images")
-    scale, total = request["scale"], len(files) - begun
+    packed = len(appender.entries)
+    if packed:
+        say(f"continuing after {packed} of {len(files)} images")
+    scale, total = request["scale"], len(files) - packed
     try:
-        found = track(iter_pairs(files[begun:], scale), f"packing {total} images", total)
+        found = track(iter_pairs(files[packed:], scale), f"packing {total} images", total)
         for (path, _), pair in found:
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
                 entry = {"name": path.name, "sha256": pair.sha256, "height": height, "width": width}
                 appender.append(entry, {HR: pair.hr, LR: pair.lr})
             elif skip_bad:
-                console.print(f"[yellow]left out:[/] {pair}")
+                note(str(pair), "left out")
                 appender.append({"name": path.name, "left_out": str(pair)}, {})
             else:
-                raise type(pair)(f"{pair}; mend or remove it, or leave such images out with --skip_bad")
+                raise type(pair)(f"{pair}; fix or remove it, or leave such images out with --skip-bad")
     finally:
         appender.commit()
         appender.close()
+    manifest = _manifest(request, appender.entries)
+    held = [entry for entry in manifest["images"] if entry["validation"]]
+    write_text(folder / VALIDATION, "".join(f"{entry['sha256']}  {entry['name']}\n" for entry in held))
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    (folder / JOURNAL).unlink()
+    left_out = len(manifest["left_out"])
+    say(
+        f"packed {len(manifest['images'])} images ({len(held)} for validation) -> {folder}"
+        + (f"; {left_out} left out, see {MANIFEST}" if left_out else "")
+    )
+    return manifest
+
+
+def _manifest(request: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The manifest of a journal's entries, with the images for validation chosen."""
     images = [
         {key: value for key, value in entry.items() if key != "bytes"}
-        for entry in appender.entries
+        for entry in entries
         if "left_out" not in entry
     ]
     if not images:
@@ -150,20 +172,9 @@ def _prepare(
     for entry, validation in zip(images, chosen, strict=True):
         entry["validation"] = validation
     left_out = [
-        {"name": entry["name"], "reason": entry["left_out"]}
-        for entry in appender.entries
-        if "left_out" in entry
+        {"name": entry["name"], "reason": entry["left_out"]} for entry in entries if "left_out" in entry
     ]
-    manifest = {**request, "images": images, "left_out": left_out}
-    held = [entry for entry in images if entry["validation"]]
-    write_text(folder / VALIDATION, "".join(f"{entry['sha256']}  {entry['name']}\n" for entry in held))
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    (folder / JOURNAL).unlink()
-    console.print(
-        f"packed {len(images)} images ({len(held)} for validation) -> {folder}"
-        + (f"; {len(left_out)} left out, see {MANIFEST}" if left_out else "")
-    )
-    return manifest
+    return {**request, "images": images, "left_out": left_out}
 
 
 def _add_teacher(
@@ -183,29 +194,29 @@ def _add_teacher(
                 raise UsageError(
                     f"{folder} holds the outputs of {path.stem} as {was}; give another folder for {wanted}"
                 )
-        console.print(f"{folder} holds the outputs of {path.stem} already")
+        say(f"{folder} holds the outputs of {path.stem} already")
         return manifest
     model = open_runner(path, precision=precision)
     if model.scale != scale:
         raise UsageError(f"the teacher {path.name} is x{model.scale}, and {folder} is packed for x{scale}")
-    # A set of before there was a choice names none.
+    # Sets packed before there was a choice name none.
     arithmetic = {} if precision == "auto" else {"arithmetic": precision}
     request = {"teacher": digest, "precision": storage, "tile": tile, **arithmetic}
     name, journal = teacher_file(digest, storage), f"journal-{digest}.jsonl"
     small = map_images(folder / LR, images, 1)
     appender = Appender(folder, [name], request, journal)
-    begun = len(appender.entries)
-    if begun:
-        console.print(f"{path.stem}: going on after {begun} of {len(images)} images")
-    todo = list(zip(images, small, strict=True))[begun:]
+    stored = len(appender.entries)
+    if stored:
+        say(f"{path.stem}: continuing after {stored} of {len(images)} images")
+    todo = list(zip(images, small, strict=True))[stored:]
     try:
         for entry, lr in track(todo, f"{path.stem} on {len(todo)} images", len(todo)):
             exact = _enlarge(model, lr, tile)
-            stored = _store(exact, storage)
-            gap = np.abs(stored.astype(np.float32) / (255 if storage == "uint8" else 1) - exact)
+            kept = _store(exact, storage)
+            gap = np.abs(kept.astype(np.float32) / (255 if storage == "uint8" else 1) - exact)
             appender.append(
                 {"name": entry["name"], "largest": float(gap.max()), "mean": float(gap.mean())},
-                {name: stored},
+                {name: kept},
             )
     finally:
         appender.commit()
@@ -230,7 +241,7 @@ def _add_teacher(
     said = f"stored as {storage}, off by {facts['storage']['mean']:.2g} on average"
     if tile:
         said += f", tiles by at most {facts['tiling']['largest']:.2g} (first image)"
-    console.print(f"added the outputs of {path.stem} -> {folder / name} ({said})")
+    say(f"added the outputs of {path.stem} -> {folder / name} ({said})")
     return manifest
 
 

@@ -1,26 +1,28 @@
-"""The whole package in a few minutes, on photographs that are already installed."""
+"""`srkd quickstart`: the whole package in a few minutes, on photographs that are already installed."""
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from rich.table import Table
+
+from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, read_pair
 from srkd.errors import UsageError
-from srkd.files import write_text
-from srkd.terminal import console
+from srkd.files import StrPath, write_text
+from srkd.runtimes.runner import Runner
+from srkd.strategies import STRATEGIES
+from srkd.terminal import Progress, heading, reports, say, show
+from srkd.training import Run
 from srkd.weights.catalogue import find_weights, list_shipped
 
 SCALE = 4
-
-
 STUDENT = "srgan_student_lite"
-
-
-# Small crops and few steps: minutes on two cores. The pretraining is the longest, since an adversary needs
-# a student that already upscales.
-_BATCH, _SEEN = 8, 6
-
-
+# Small crops and few steps: minutes on two cores. Pretraining takes longest, since an adversary needs a
+# student that already upscales.
+_BATCH, _VALIDATIONS = 8, 6
 _STAGES: dict[str, dict[str, Any]] = {
     "teacher": {"steps": 600, "crop": 64},
     "teacher_gan": {"steps": 30, "crop": 48},
@@ -28,93 +30,62 @@ _STAGES: dict[str, dict[str, Any]] = {
     "transfer": {"steps": 48, "crop": 48},
     "finetune": {"steps": 48, "crop": 48},
 }
-
-
-# Without shipped weights the teacher is trained here, no larger than minutes allow.
+# Trained here when no teacher is shipped, no larger than minutes allow.
 _TEACHER: dict[str, Any] = {
     "model": "srgan",
     "model_options": {"channels": 48, "blocks": 8, "tail": "lr", "skip": "bilinear", "residual_init": 0.1},
 }
+_SIDE = 128
 
 
+@reports
 def quickstart(
-    out: str = "quickstart",
+    out: StrPath = "quickstart",
     *,
     strategy: Literal["gan2g", "g2g_al", "gan2g_al", "gan2gan"] = "g2g_al",
-    teacher: str | None = None,
+    teacher: StrPath | None = None,
     seed: int = 0,
+    verbose: bool = True,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Distil, fine-tune, compare, export and use a student, on embedded photographs, in minutes.
+    """Distil, fine-tune, compare, export and use a student, on installed photographs, in minutes.
 
-    A small student is pretrained; from there one copy is distilled from a teacher and fine-tuned
-    adversarially, and another, the control, is trained through the same stages without the teacher. Both are
-    scored on photographs that training has not seen, beside bicubic and the teacher. Whatever the scores
-    are, they are shown: a few minutes are too short to judge a method by.
+    Pretrains a small student. One copy is distilled from a teacher and fine-tuned adversarially; another, the
+    control, goes through the same stages without the teacher. Both are scored, with bicubic and the teacher,
+    on photographs that training has not seen. Training this short shows that everything works; it says
+    nothing about which method is better.
 
     Args:
         out: folder for weights, exports, pictures, `scores.json` and `report.html`; new or empty.
         strategy: which of the four transfers.
-        teacher: weights of the teacher; the shipped one, or a small one trained here, when not given.
-        seed: decides initial weights and the order of the data.
+        teacher: weights of the teacher. Without it, the shipped one, or a small one trained here.
+        seed: sets initial weights and the order of the data.
+        verbose: print what is done.
+        progress: called as progress(description, done, total) while it works.
 
     Returns:
-        The scores, as `scores.json` holds them.
+        The contents of `scores.json`.
 
     Raises:
         UsageError: the folder is not empty, or the teacher does not fit.
         SrkdError: a step failed.
     """
-    from srkd.commands.distill import distill
-    from srkd.commands.evaluate import score
     from srkd.commands.export import export
-    from srkd.commands.train import train
     from srkd.commands.upscale import upscale
-    from srkd.data import EMBEDDED_TEST, embedded_photos, read_pair
-    from srkd.reports.page import busiest_window, plot_curves, write_report
-    from srkd.strategies import STRATEGIES
-    from srkd.upscaling.opening import open_runner
 
     began = time.monotonic()
     folder = Path(out)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UsageError(f"{folder} is not an empty folder; give another --out")
+        raise UsageError(f"{folder} is not an empty folder; choose another --out")
     common: dict[str, Any] = {"batch": _BATCH, "seed": seed, "scale": SCALE}
-    kind = STRATEGIES[strategy].teacher
-    assert kind is not None
-
-    console.rule("1. teacher")
-    teacher, source = _teacher(teacher, kind, folder, common)
-
-    console.rule("2. student, pretrained")
-    start = train(
-        "embedded",
-        strategy="pretrain",
-        model=STUDENT,
-        out=str(folder / "pretrain"),
-        stages={"pretrain": _STAGES["pretrain"]},
-        validate_every=_STAGES["pretrain"]["steps"] // _SEEN,
-        **common,
-    )
-    assert start is not None
-    arguments: dict[str, Any] = {
-        "strategy": strategy,
-        "model": STUDENT,
-        "start": str(start.weights["pretrain"]),
-        "stages": {name: _STAGES[name] for name in ("transfer", "finetune")},
-        "validate_every": _STAGES["transfer"]["steps"] // _SEEN,
-        **common,
-    }
-    console.rule(f"3. student, distilled by {strategy}")
-    distilled = distill("embedded", teacher=teacher, out=str(folder / "distilled"), **arguments)
-    console.rule("4. control: the same stages without the teacher")
-    control = distill("embedded", control=True, out=str(folder / "control"), **arguments)
-    assert distilled is not None and control is not None
-
-    console.rule("5. export")
-    onnx = export(str(distilled.weights["finetune"]), format="onnx", out=str(folder / "student.onnx"))
-    export(str(distilled.weights["finetune"]), format="safetensors", out=str(folder / "student.safetensors"))
-
-    console.rule("6. scores on held-out photographs")
+    kind = STRATEGIES[strategy].teacher or "psnr"
+    heading("1. teacher")
+    weights, source = _choose_teacher(teacher, kind, folder, common)
+    start, distilled, control = _train_students(strategy, weights, folder, common)
+    heading("5. export")
+    onnx = export(distilled.weights["finetune"], format="onnx", out=folder / "student.onnx")
+    export(distilled.weights["finetune"], format="safetensors", out=folder / "student.safetensors")
+    heading("6. scores on held-out photographs")
     photos = embedded_photos(EMBEDDED_TEST)
     pairs = [read_pair(path, None, SCALE) for path in photos]
     models = {
@@ -124,94 +95,139 @@ def quickstart(
         "control, fine-tuned": control.weights["finetune"],
         f"{strategy}, transfer": distilled.weights["transfer"],
         f"{strategy}, fine-tuned": onnx,
-        f"teacher ({kind})": teacher,
+        f"teacher ({kind})": weights,
     }
-    upscalers = {name: open_runner(weights, "cpu", SCALE) for name, weights in models.items()}
-    results = {name: score(upscaler, pairs, "y-crop") for name, upscaler in upscalers.items()}
-    rows = [{"model": name, **result["mean"]} for name, result in results.items()]
-    console.print(_table(rows))
-
-    shown = {
-        "bicubic": "bicubic",
-        "control": "control, fine-tuned",
-        "student": f"{strategy}, fine-tuned",
-        "teacher": f"teacher ({kind})",
-    }
-    crops = {}
-    for pair in pairs:
-        top, left = (edge - edge % SCALE for edge in busiest_window(pair.hr, 128))
-        box = slice(top, top + 128), slice(left, left + 128)
-        small = pair.lr[top // SCALE : (top + 128) // SCALE, left // SCALE : (left + 128) // SCALE]
-        pictures = {caption: upscalers[name](pair.lr)[box] for caption, name in shown.items()}
-        crops[pair.name] = {"LR": small.repeat(SCALE, 0).repeat(SCALE, 1), **pictures, "HR": pair.hr[box]}
+    results, crops = _score(models, pairs)
     picture = upscale(str(photos[1]), str(folder / "upscaled.png"), weights=str(onnx))[0]
-
     minutes = (time.monotonic() - began) / 60
-    steps = ", ".join(f"{name} {stage['steps']}" for name, stage in _STAGES.items() if "teacher" not in name)
-    notes = [
-        f"Teacher: {source}. Student: {STUDENT}. Scores: mean over {len(pairs)} photographs of "
-        "scikit-image that training has not seen, LR by MATLAB's bicubic; PSNR and SSIM under y-crop4, LPIPS "
-        "with the offline ST-LPIPS AlexNet (lower is nearer).",
-        f"Steps: {steps}; "
-        f"seed {seed}; {minutes:.1f} minutes in all. So short a run shows that everything works; it does not "
-        "rank methods.",
-    ]
+    logs = {"distilled": distilled.folder, "control": control.folder}
     report = folder / "report.html"
-    write_report(
-        report,
-        f"srkd quickstart: {strategy}",
-        notes,
-        rows,
-        plot_curves({"distilled": distilled.folder, "control": control.folder}),
-        crops,
-    )
-    scores = {
-        "strategy": strategy,
-        "seed": seed,
-        "teacher": source,
-        "stages": _STAGES,
-        "minutes": round(minutes, 2),
-        "scores": results,
-    }
+    _write_report(report, strategy, _notes(source, len(pairs), seed, minutes), results, logs, crops)
+    facts = {"strategy": strategy, "seed": seed, "teacher": source, "stages": _STAGES}
+    scores = {**facts, "minutes": round(minutes, 2), "scores": results}
     write_text(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
-    console.print(
-        f"{minutes:.1f} minutes; the report is {report}, a photograph upscaled by the student {picture}"
-    )
+    say(f"{minutes:.1f} minutes; the report is {report}, a photograph upscaled by the student {picture}")
     return scores
 
 
-def _teacher(teacher: str | None, kind: str, folder: Path, common: dict[str, Any]) -> tuple[str, str]:
-    """The teacher's weights, and where they come from."""
+def _choose_teacher(
+    teacher: StrPath | None, kind: str, folder: Path, common: Mapping[str, Any]
+) -> tuple[str, str]:
+    """The teacher's weights, and a description of where they come from."""
     from srkd.commands.train import train
 
     if teacher is not None:
-        return teacher, find_weights(teacher).name
+        return str(teacher), find_weights(teacher).name
     shipped = f"srgan_teacher_{kind}"
     if shipped in list_shipped():
-        console.print(f"the shipped {shipped}")
+        say(f"the shipped {shipped}")
         return shipped, f"the shipped {shipped}"
-    console.print(f"no {kind.upper()}-trained teacher is shipped; training a small one first")
+    say(f"no {kind.upper()}-trained teacher is shipped; training a small one first")
     run = train(
         "embedded",
         strategy="srgan" if kind == "gan" else "pretrain",
         out=str(folder / "teacher"),
         stages={"pretrain": _STAGES["teacher"], **({"gan": _STAGES["teacher_gan"]} if kind == "gan" else {})},
-        validate_every=_STAGES["teacher"]["steps"] // _SEEN,
+        validate_every=_STAGES["teacher"]["steps"] // _VALIDATIONS,
         **_TEACHER,
         **common,
     )
-    assert run is not None
     return str(list(run.weights.values())[-1]), "a small one trained by this quickstart"
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
-    from rich.table import Table
+def _train_students(
+    strategy: Any, teacher: str, folder: Path, common: Mapping[str, Any]
+) -> tuple[Run, Run, Run]:
+    """The pretrained student, and from there the distilled one and the control."""
+    from srkd.commands.distill import distill
+    from srkd.commands.train import train
+
+    heading("2. student, pretrained")
+    start = train(
+        "embedded",
+        strategy="pretrain",
+        model=STUDENT,
+        out=str(folder / "pretrain"),
+        stages={"pretrain": _STAGES["pretrain"]},
+        validate_every=_STAGES["pretrain"]["steps"] // _VALIDATIONS,
+        **common,
+    )
+    arguments: dict[str, Any] = {
+        "strategy": strategy,
+        "model": STUDENT,
+        "start": str(start.weights["pretrain"]),
+        "stages": {name: _STAGES[name] for name in ("transfer", "finetune")},
+        "validate_every": _STAGES["transfer"]["steps"] // _VALIDATIONS,
+        **common,
+    }
+    heading(f"3. student, distilled by {strategy}")
+    distilled = distill("embedded", teacher=teacher, out=str(folder / "distilled"), **arguments)
+    heading("4. control: the same stages without the teacher")
+    control = distill("embedded", control=True, out=str(folder / "control"), **arguments)
+    return start, distilled, control
+
+
+def _score(
+    models: Mapping[str, StrPath], pairs: Sequence[Pair]
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, np.ndarray]]]:
+    """The scores of each model, which are printed too, and crops of each photograph."""
+    from srkd.commands.evaluate import score
+    from srkd.upscaling.opening import open_runner
+
+    runners = {name: open_runner(weights, "cpu", SCALE) for name, weights in models.items()}
+    results = {name: score(runner, pairs, "y-crop") for name, runner in runners.items()}
+    show(_table(_rows(results)))
+    names = list(models)
+    captions = {"bicubic": names[0], "control": names[3], "student": names[5], "teacher": names[6]}
+    shown = {caption: runners[name] for caption, name in captions.items()}
+    return results, {pair.name: _crop(pair, shown) for pair in pairs}
+
+
+def _crop(pair: Pair, runners: Mapping[str, Runner]) -> dict[str, np.ndarray]:
+    """The busiest square of a photograph: LR enlarged by nearest, as each network sees it, and HR."""
+    from srkd.reports.page import busiest_window
+
+    top, left = (edge - edge % SCALE for edge in busiest_window(pair.hr, _SIDE))
+    box = slice(top, top + _SIDE), slice(left, left + _SIDE)
+    small = pair.lr[top // SCALE : (top + _SIDE) // SCALE, left // SCALE : (left + _SIDE) // SCALE]
+    pictures = {caption: runner(pair.lr)[box] for caption, runner in runners.items()}
+    return {"LR": small.repeat(SCALE, 0).repeat(SCALE, 1), **pictures, "HR": pair.hr[box]}
+
+
+def _rows(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"model": name, **result["mean"]} for name, result in results.items()]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    from srkd.reports.templates import format_score
 
     table = Table()
     for column in rows[0]:
         table.add_column(column, justify="left" if column == "model" else "right")
     for row in rows:
-        table.add_row(
-            *(v if isinstance(v, str) else f"{v:.2f}" if k == "psnr" else f"{v:.4f}" for k, v in row.items())
-        )
+        table.add_row(*(format_score(value, key) for key, value in row.items()))
     return table
+
+
+def _notes(source: str, count: int, seed: int, minutes: float) -> list[str]:
+    steps = ", ".join(f"{name} {stage['steps']}" for name, stage in _STAGES.items() if "teacher" not in name)
+    return [
+        f"Teacher: {source}. Student: {STUDENT}. Scores: mean over {count} photographs of scikit-image that "
+        "training has not seen, LR by MATLAB's bicubic; PSNR and SSIM under y-crop4, LPIPS by the offline "
+        "ST-LPIPS AlexNet (lower is better).",
+        f"Steps: {steps}; seed {seed}; {minutes:.1f} minutes in all. A run this short shows that everything "
+        "works; it says nothing about which method is better.",
+    ]
+
+
+def _write_report(
+    path: Path,
+    strategy: str,
+    notes: Sequence[str],
+    results: Mapping[str, Mapping[str, Any]],
+    logs: Mapping[str, Path],
+    crops: Mapping[str, Mapping[str, np.ndarray]],
+) -> None:
+    from srkd.reports.page import plot_curves, write_report
+
+    write_report(path, f"srkd quickstart: {strategy}", notes, _rows(results), plot_curves(logs), crops)

@@ -8,17 +8,23 @@ from filelock import FileLock, Timeout
 from rich.table import Table
 
 from srkd.errors import UsageError
-from srkd.terminal import console
+from srkd.files import StrPath
+from srkd.terminal import Progress, note, reports, show
 from srkd.training.logs import LOCK, STATE
 
 _SHOWN = ("state", "strategy", "stage", "step", "steps", "psnr", "best")
 
 
-def list_runs(folder: str = "runs") -> list[dict[str, Any]]:
+@reports
+def list_runs(
+    folder: StrPath = "runs", *, verbose: bool = True, progress: Progress | None = None
+) -> list[dict[str, Any]]:
     """List training runs: what they are doing, how far they are, their best scores.
 
     Args:
         folder: searched with everything below it.
+        verbose: print what is done.
+        progress: called as progress(description, done, total) while it works.
 
     Returns:
         For each run: `folder`, `state` (`running`, `finished`, `stopped`, `failed`, or `interrupted` when it
@@ -42,9 +48,14 @@ def list_runs(folder: str = "runs") -> list[dict[str, Any]]:
                 found["state"] = "interrupted"
             runs.append(found)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            console.print(f"[yellow]left out:[/] {path} is damaged ({error})")
+            note(f"{path} is damaged ({error})", "left out")
     if not runs:
         raise UsageError(f"{root} holds no runs")
+    show(_table(runs))
+    return runs
+
+
+def _table(runs: list[dict[str, Any]]) -> Table:
     table = Table()
     for column in ("run", "strategy", "state", "stage", "step", "PSNR", "best"):
         table.add_column(column, justify="right" if column in ("step", "PSNR", "best") else "left")
@@ -53,10 +64,9 @@ def list_runs(folder: str = "runs") -> list[dict[str, Any]]:
             f"{scores[run['stage']]:.2f}" if run["stage"] in scores else ""
             for scores in (run["psnr"], run["best"])
         ]
-        progress = f"{run['step']}/{run['steps']}"
-        table.add_row(run["folder"], run["strategy"], run["state"], run["stage"], progress, *scores)
-    console.print(table)
-    return runs
+        steps = f"{run['step']}/{run['steps']}"
+        table.add_row(run["folder"], run["strategy"], run["state"], run["stage"], steps, *scores)
+    return table
 
 
 def _is_locked(folder: Path) -> bool:

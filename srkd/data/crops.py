@@ -23,7 +23,7 @@ class Crops:
     """Batches of random aligned crops, flipped and transposed at random.
 
     A row of a batch depends only on the seed, the step and its number: a run that is resumed, spread over
-    processes, or worked through in parts, and a control beside it, all see the same batches in the same
+    processes, or worked through in parts, and its control, all see the same batches in the same
     order without any state to keep.
 
     Args:

@@ -22,6 +22,7 @@ import numpy as np
 
 from srkd.data.pairs import Pair
 from srkd.errors import SrkdError, UsageError
+from srkd.files import StrPath
 
 MANIFEST = "manifest.json"
 VALIDATION = "validation.sha256"
@@ -32,8 +33,8 @@ PRECISIONS = {"uint8": "u8", "float16": "f16"}
 _COMMIT_BYTES, _COMMIT_SECONDS = 64 * 2**20, 2.0
 
 
-def is_packed(folder: str | Path) -> bool:
-    """Whether a folder holds a packed data set, whole or begun."""
+def is_packed(folder: StrPath) -> bool:
+    """Whether a folder holds a packed data set, whole or unfinished."""
     return any((Path(folder) / name).is_file() for name in (MANIFEST, JOURNAL))
 
 
@@ -77,7 +78,7 @@ def open_packed(folder: Path, scale: int, teachers: Sequence[str] = ()) -> tuple
 
     Raises:
         UsageError: it is not finished, or of another scale.
-        SrkdError: it is damaged, or its files have not the sizes that the manifest says.
+        SrkdError: it is damaged, or its files do not have the sizes of its manifest.
     """
     manifest = read_manifest(folder)
     if manifest["scale"] != scale:
@@ -99,7 +100,7 @@ def map_images(path: Path, images: Sequence[Mapping[str, Any]], scale: int) -> l
     """Maps a file of images, uint8 or float16 by its suffix, each `scale` times as large as its entry says.
 
     Raises:
-        SrkdError: the file is missing or has not the size that the entries come to.
+        SrkdError: the file is missing or its size is not that of its entries.
     """
     shapes = [(entry["height"] * scale, entry["width"] * scale, 3) for entry in images]
     kind = np.dtype(np.float16 if path.suffix == ".f16" else np.uint8)
@@ -139,7 +140,7 @@ class Appender:
             path = folder / name
             whole = sum(entry["bytes"].get(name, 0) for entry in self.entries)
             if whole > (path.stat().st_size if path.exists() else 0):
-                raise SrkdError(f"{path} lost what was packed before; remove {folder} and begin anew")
+                raise SrkdError(f"{path} lost what was packed before; remove {folder} and start again")
             self.files[name] = path.open("r+b" if path.exists() else "w+b")
             self.files[name].truncate(whole)
             self.files[name].seek(whole)
@@ -148,7 +149,7 @@ class Appender:
 
     def _read_journal(self, request: dict[str, Any]) -> list[dict[str, Any]]:
         if not self.journal.exists():
-            with self.journal.open("w", encoding="utf-8") as file:
+            with self.journal.open("w", encoding="utf-8", newline="\n") as file:
                 _write_synced(file, json.dumps(request) + "\n")
             return []
         lines = self.journal.read_text(encoding="utf-8").split("\n")
@@ -162,9 +163,9 @@ class Appender:
                 if old.get(key) != request.get(key)
             )
             raise UsageError(
-                f"{self.journal.parent} was begun with another request: {changed}; give another folder"
+                f"{self.journal.parent} was started with another request: {changed}; give another folder"
             )
-        with self.journal.open("w" if not content else "r+", encoding="utf-8") as file:
+        with self.journal.open("r+" if content else "w", encoding="utf-8", newline="\n") as file:
             if content:
                 file.truncate(sum(len(line.encode()) + 1 for line in lines[:-1]))
             else:
@@ -188,7 +189,7 @@ class Appender:
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())
-        with self.journal.open("a", encoding="utf-8") as file:
+        with self.journal.open("a", encoding="utf-8", newline="\n") as file:
             _write_synced(file, "".join(json.dumps(entry) + "\n" for entry in pending))
         self.entries += pending
         self._size, self._since = 0, time.monotonic()

@@ -1,4 +1,4 @@
-"""Pairs of LR and HR images: where they lie, and how they are read."""
+"""Finds and reads pairs of LR and HR images."""
 
 import os
 from collections import deque
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import hash_file
+from srkd.files import StrPath, hash_file
 from srkd.images import resample
 from srkd.images.reading import list_images, read_image
 from srkd.metrics.scores import crop_to_multiple
 
-# Photographs that scikit-image installs with itself (most others it would download).
+# Photographs that scikit-image installs with itself (it downloads most others).
 EMBEDDED_TRAIN = (
     "astronaut.png",
     "brick.png",
@@ -31,8 +31,6 @@ EMBEDDED_TRAIN = (
     "retina.jpg",
     "rocket.jpg",
 )
-
-
 EMBEDDED_TEST = ("camera.png", "chelsea.png", "coffee.png")
 
 
@@ -42,7 +40,7 @@ class Pair:
 
     Args:
         name: the HR file's name.
-        sha256: of the HR file's bytes, in hex digits; empty where nobody asked.
+        sha256: of the HR file's bytes, in hex digits; empty if it was not computed.
         targets: stored outputs of teachers, as large as `hr`, uint8, or float16 with 1 for white.
     """
 
@@ -64,12 +62,12 @@ def embedded_photos(names: Sequence[str]) -> list[Path]:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise SrkdError(
-            f"this scikit-image has no {missing[0]}; mend: python -m pip install 'scikit-image==0.26.*'"
+            f"this scikit-image has no {missing[0]}; fix: python -m pip install 'scikit-image==0.26.*'"
         )
     return [folder / name for name in names]
 
 
-def find_pairs(data: str | Path, scale: int = 4, lr: str | Path | None = None) -> list[Source]:
+def find_pairs(data: StrPath, scale: int = 4, lr: StrPath | None = None) -> list[Source]:
     """The HR files of a data set and, where it has them, their LR files.
 
     Args:

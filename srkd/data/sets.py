@@ -9,7 +9,8 @@ from pathlib import Path
 from srkd.data.packed import HR, LR, is_packed, open_packed, stored_teachers
 from srkd.data.pairs import Pair, find_pairs, iter_pairs
 from srkd.errors import SrkdError, UsageError
-from srkd.terminal import console, track
+from srkd.files import StrPath
+from srkd.terminal import note, track
 
 HashList = list[tuple[str, str]]  # name and SHA-256
 
@@ -42,14 +43,14 @@ class DataSet:
             if _stat(path) != state:
                 raise SrkdError(
                     f"{path} was changed while training read it; earlier checkpoints are intact: "
-                    "restore it and go on with --resume"
+                    "restore it and continue with --resume"
                 )
 
 
 def open_data(
-    data: str,
+    data: StrPath,
     scale: int,
-    val: str | None = None,
+    val: StrPath | None = None,
     smallest: int = 1,
     skip_bad: bool = False,
     teachers: Sequence[str] = (),
@@ -57,12 +58,12 @@ def open_data(
     """Opens a data set: a packed one is mapped, loose images are read into memory.
 
     Args:
-        data: as a recipe says it.
+        data: in the forms of training data.
         scale: the super-resolution factor.
         val: data for validation, or a list of images of `data` as `sha256sum` writes it; what `srkd prepare`
             set aside, or every 40th image, when not given.
         smallest: the least side of the HR images for training.
-        skip_bad: leave out images that cannot be read or are too small, saying so, instead of failing.
+        skip_bad: leave out images that cannot be read or are too small, with a note, instead of failing.
         teachers: hashes of teachers whose stored outputs to take from a packed data set that has them all.
 
     Raises:
@@ -138,14 +139,14 @@ def read_hash_list(path: Path) -> HashList:
     return found
 
 
-def _read_or_map(data: str, scale: int, skip_bad: bool) -> list[Pair]:
+def _read_or_map(data: StrPath, scale: int, skip_bad: bool) -> list[Pair]:
     if is_packed(data):
         train, held = open_packed(Path(data), scale)
         return train + held
     return _read(data, scale, 4 * scale, skip_bad)
 
 
-def _read(data: str, scale: int, smallest: int, skip_bad: bool) -> list[Pair]:
+def _read(data: StrPath, scale: int, smallest: int, skip_bad: bool) -> list[Pair]:
     """Reads loose images into memory."""
     files = find_pairs(data, scale)
     found = list(track(iter_pairs(files, scale, smallest), f"reading {len(files)} images", len(files)))
@@ -166,9 +167,9 @@ def _fitting(pairs: list[Pair], smallest: int, skip_bad: bool) -> list[Pair]:
 def _without_bad(pairs: list[Pair], bad: list[SrkdError], skip_bad: bool) -> list[Pair]:
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more like it)" if len(bad) > 1 else ""
-        raise type(bad[0])(f"{bad[0]}{more}; remove it, or leave such images out with --skip_bad")
+        raise type(bad[0])(f"{bad[0]}{more}; remove it, or leave such images out with --skip-bad")
     for error in bad:
-        console.print(f"[yellow]left out:[/] {error}")
+        note(str(error), "left out")
     if not pairs:
         raise UsageError("no image is left to work on")
     return pairs
@@ -179,11 +180,10 @@ def _apart(train: list[Pair], val: list[Pair]) -> list[Pair]:
     held = {pair.sha256 for pair in val}
     kept = [pair for pair in train if pair.sha256 not in held]
     if len(kept) < len(train):
-        console.print(
-            f"[yellow]left out of training:[/] {len(train) - len(kept)} images that validation has too"
-        )
+        left_out = len(train) - len(kept)
+        note(f"{left_out} images that are also in the validation set (same SHA-256)", "left out of training")
     if not kept:
-        raise UsageError("every training image is in the validation data too; give other --val")
+        raise UsageError("every training image is in the validation set too; give another --val")
     return kept
 
 

@@ -1,12 +1,10 @@
 """Image files to arrays."""
 
 import struct
-import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -87,7 +85,7 @@ def read_photo(path: str | Path, megapixels: float = MEGAPIXELS) -> Photo:
             )
         if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
             raise SrkdError(
-                f"{path} holds {file.n_frames} frames; animated and multi-page files are not taken, "  # type: ignore[attr-defined]
+                f"{path} holds {file.n_frames} frames; animated and multi-page files are not supported, "
                 "extract the frames first"
             )
         # Before anything loads the pixels, which forgets how they were stored.
@@ -133,24 +131,48 @@ def measure(path: Path) -> int:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Any]:
-    """A Pillow image; whatever goes wrong while it is read becomes one line."""
-    limit = Image.MAX_IMAGE_PIXELS
-    # Pillow's own limit is a warning, then an error; `read_photo` has one of its own.
-    Image.MAX_IMAGE_PIXELS = None
+    """A Pillow image, closed afterwards.
+
+    Changes nothing of the process, since several threads read at once: neither Pillow's limit on sizes (that
+    of `read_photo` holds) nor the filters of warnings.
+
+    Raises:
+        SrkdError: whatever goes wrong while it is read, as one line.
+    """
     try:
-        with warnings.catch_warnings():
-            # Of damaged metadata, which do not make an image unusable.
-            warnings.simplefilter("ignore")
-            with Image.open(path) as file:
-                yield file
+        with path.open("rb") as stream, _identify(stream, path) as file:
+            yield file
+    except SrkdError:
+        raise
     except UnidentifiedImageError as error:
         raise SrkdError(f"{path} is not an image that can be read (is it really {path.suffix}?)") from error
     except MemoryError as error:
         raise SrkdError(f"{path} does not fit into memory") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise SrkdError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    except PermissionError as error:
+        raise SrkdError(f"{path} cannot be read: permission denied") from error
+    except Exception as error:  # a damaged file makes decoders raise anything, TypeError included
+        raise SrkdError(
+            f"{path} is damaged: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
+
+
+def _identify(stream: BinaryIO, path: Path) -> Any:
+    """What Image.open does, without its check of sizes: the first format that accepts the first bytes."""
+    start = stream.read(16)
+    # The common formats first, which is how Pillow keeps its own start short.
+    for load_formats in (Image.preinit, Image.init):
+        load_formats()
+        for build, accepts in [Image.OPEN[name] for name in Image.ID]:
+            # A text says what this Pillow lacks for the format.
+            accepted = accepts is None or accepts(start)
+            if not accepted or isinstance(accepted, str):
+                continue
+            stream.seek(0)
+            try:
+                return build(stream, str(path))
+            except (SyntaxError, IndexError, TypeError, struct.error):
+                continue
+    raise UnidentifiedImageError(f"cannot identify {path}")
 
 
 def _split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

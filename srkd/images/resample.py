@@ -8,9 +8,11 @@ passes; coordinates outside the image are clamped to its border.
 from functools import lru_cache
 
 import numpy as np
-import scipy.sparse
 
 from srkd.errors import UsageError
+
+# Numbers that the weighted sums work on at a time: a quarter of a megabyte of them.
+BLOCK = 32768
 
 
 def resize(image: np.ndarray, size: tuple[int, int], scale: float | None = None) -> np.ndarray:
@@ -34,9 +36,9 @@ def resize(image: np.ndarray, size: tuple[int, int], scale: float | None = None)
         raise UsageError(f"cannot resize {image.dtype} pixels; use uint8 or a floating type")
     result = image.astype(np.float64)
     for axis in (0, 1):
-        matrix = _weights(image.shape[axis], size[axis], scale or size[axis] / image.shape[axis])
+        taps = _find_taps(image.shape[axis], size[axis], scale or size[axis] / image.shape[axis])
         moved = np.moveaxis(result, axis, 0)
-        rows = matrix @ moved.reshape(moved.shape[0], -1)
+        rows = _sum_rows(moved.reshape(moved.shape[0], -1), *taps)
         result = np.moveaxis(rows.reshape(size[axis], *moved.shape[1:]), 0, axis)
         if image.dtype == np.uint8:
             result = np.clip(np.floor(result + 0.5), 0, 255)
@@ -55,17 +57,37 @@ def upscale_bicubic(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _weights(length: int, target: int, scale: float) -> scipy.sparse.csr_array:
-    """The `(target, length)` matrix of one pass; rows sum to one."""
+def _find_taps(length: int, target: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """The source rows of each result row and their weights, both `(taps, target)`; weights sum to one."""
     stretch = max(1.0, 1 / scale)
     centre = (np.arange(target) + 0.5) / scale - 0.5
-    taps = int(np.ceil(4 * stretch)) + 2
-    index = np.floor(centre - 2 * stretch).astype(int)[:, None] + np.arange(taps)
+    index = np.floor(centre - 2 * stretch).astype(int)[:, None] + np.arange(int(np.ceil(4 * stretch)) + 2)
     weight = _cubic((centre[:, None] - index) / stretch)
     weight /= weight.sum(axis=1, keepdims=True)
-    row = np.repeat(np.arange(target), taps)
-    column = np.clip(index, 0, length - 1).ravel()
-    return scipy.sparse.csr_array((weight.ravel(), (row, column)), shape=(target, length))
+    index, weight = np.clip(index, 0, length - 1).T.copy(), weight.T.copy()
+    # Taps clamped to the same border row count as one, so that sums round as those of a sparse matrix.
+    for k in range(1, len(index)):
+        same = index[:k] == index[k]
+        columns = np.flatnonzero(same.any(axis=0))
+        weight[same[:, columns].argmax(axis=0), columns] += weight[k, columns]
+        weight[k, columns] = 0
+    used = weight.any(axis=1)
+    return index[used], weight[used]
+
+
+def _sum_rows(source: np.ndarray, index: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted sums of rows, tap after tap, some rows at a time so that they stay in the cache."""
+    result = np.zeros((index.shape[1], source.shape[1]))
+    count = max(1, BLOCK // source.shape[1])
+    gathered = np.empty((min(count, len(result)), source.shape[1]))
+    for start in range(0, len(result), count):
+        rows = slice(start, start + count)
+        term = gathered[: len(result[rows])]
+        for taps, weights in zip(index[:, rows], weight[:, rows, None], strict=True):
+            np.take(source, taps, axis=0, out=term, mode="clip")
+            term *= weights
+            result[rows] += term
+    return result
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The generator's losses: a class each in a file of its own, a line each in LOSSES.
+"""The generator's losses: a file for each, and a line in LOSSES.
 
-A loss maps a View of one generator's batch to a scalar; srkd.losses.base.GeneratorLoss says what else it may
-need.
+A loss maps a View of one generator's batch to a scalar; srkd.losses.base.GeneratorLoss documents what it may
+ask for.
 """
 
 from collections.abc import Mapping
@@ -60,10 +60,10 @@ def create_loss(
     Args:
         name: a key of LOSSES.
         options: arguments of its class.
-        modules: `student`, `teacher` and `discriminator` (the first teacher's), None where there is none.
+        modules: `student`, `teacher` and `discriminator` (the first teacher's); None where there is none.
 
     Raises:
-        UsageError: an unknown name or option, or a module it needs is missing.
+        UsageError: an unknown name or option, or a missing module that the loss needs.
     """
     kind = LOSSES[choose("loss", name, LOSSES)]
     wanted = [module for module in kind.needs if module != "targets"]

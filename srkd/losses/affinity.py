@@ -10,10 +10,11 @@ from srkd.models.base import Generator
 
 
 class Affinity(FeatureLoss):
-    """mean |A_S - A_T| over all pairs of positions, averaged over depths (FAKD, He et al., ICIP 2020, eq. 3).
+    """FAKD, feature affinity (He et al., ICIP 2020, eq. 3): mean |A_S - A_T| over all pairs of positions,
+    averaged over depths.
 
-    A = F'F, `(N, hw, hw)`, the cosine of the features of every two positions: F `(N, C, hw)` has columns of
-    length 1, so widths may differ.
+    A = F'F, `(N, hw, hw)`, holds the cosine of the features of every two positions: the columns of F
+    `(N, C, hw)` have length 1, so widths may differ.
 
     Args:
         student, teacher: generators with taps.

@@ -1,4 +1,4 @@
-"""Attention transfer."""
+"""Attention transfer (AT)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,9 +13,10 @@ from srkd.models.base import Generator
 
 
 class Attention(FeatureLoss):
-    """|A_S - A_T|_2, averaged over images and depths (Zagoruyko & Komodakis 2017, arXiv 1612.03928, eq. 2).
+    """AT, attention transfer (Zagoruyko & Komodakis 2017, arXiv 1612.03928, eq. 2): |A_S - A_T|_2, averaged
+    over images and depths.
 
-    A = sum over channels of F^2, flattened and divided by its Euclidean length, so that widths may differ.
+    A is the sum over channels of F^2, flattened and divided by its Euclidean length, so widths may differ.
 
     Args:
         student, teacher: generators with taps.

@@ -39,11 +39,11 @@ class GeneratorLoss(nn.Module):
 
     Class attributes say what a loss is and needs:
 
-    - `distills`: it is distillation, which the control does without.
-    - `needs`: `targets`, the teachers' images; and the modules that its constructor takes by these names:
-      `student`; `teacher`, the first one's generator, to look inside or to run on other images;
+    - `distills`: it is distillation, so the control is trained without it.
+    - `needs`: `targets`, the teachers' outputs; and the modules that its constructor takes under these names:
+      `student`; `teacher`, the first teacher's generator, to read its features or run it on other images;
       `discriminator`, the first teacher's.
-    - `saved`: it holds weights of its own that a checkpoint must keep although they are not trained.
+    - `saved`: it holds untrained weights that a checkpoint must keep.
     """
 
     distills: ClassVar[bool] = False
@@ -59,8 +59,8 @@ _watching = True
 
 @contextlib.contextmanager
 def unobserved() -> Iterator[None]:
-    """Passes that no taps catch: a loss that runs a network on other images must not change what others read
-    of the batch."""
+    """No taps record inside: a loss that runs a network on other images must not change the features that
+    other losses read."""
     global _watching
     before, _watching = _watching, False
     try:
@@ -70,13 +70,13 @@ def unobserved() -> Iterator[None]:
 
 
 class Taps:
-    """Features of a module's named layers, caught at its latest observed forward pass.
+    """Records the features of a network's named layers at each forward pass, except those under `unobserved`.
 
     Args:
-        module: a model with `taps`, the names of its layers in order.
-        places: which: names, or relative depths in (0, 1], so that networks of different lengths meet at
-            equal depth.
-        names: what to choose from; the module's `taps` when not given.
+        module: a network with `taps`.
+        places: which layers: names, or relative depths in (0, 1], so that networks of different lengths are
+            compared at equal depth.
+        names: the layers to choose from. Without it, the network's `taps`.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Taps:
             module.get_submodule(name).register_forward_hook(_keeper(self.features, name))
             for name in self.names
         ]
-        # The module outlives the loss: a stage that is over must not go on keeping features.
+        # The network outlives the loss: after its stage, no features must be kept.
         weakref.finalize(self, lambda: [hook.remove() for hook in hooks])
 
     def __call__(self) -> list[Tensor]:
@@ -141,7 +141,7 @@ class FeatureLoss(GeneratorLoss):
 
 
 def pool_features(features: Tensor, side: int) -> Tensor:
-    """Averages over squares, `(N, C, h, w)` to `(N, C, h / side, w / side)`, rounded down.
+    """Averages over squares: `(N, C, h, w)` to `(N, C, h // side, w // side)`.
 
     Raises:
         UsageError: the features are smaller than a square.

@@ -1,4 +1,4 @@
-"""Concepts of a teacher of another task."""
+"""Concept distillation from a teacher of another task."""
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +10,12 @@ from srkd.models.base import Generator
 
 
 class Concept(GeneratorLoss):
-    """1 - cos(h(F_S), phi(HR)), the mean over positions: the student's features must tell what a classifier
-    sees in the sharp image.
+    """1 - cos(h(F_S), phi(HR)), averaged over positions: the student's features must predict what a
+    classifier sees in the sharp image.
 
     After heterogeneous distillation of concepts (JKSCI 27(10), 2022), re-derived from its abstract: the
-    teacher is an ImageNet classifier, not an upscaler. phi are the features of a trunk's deepest layer, F_S
-    the student's, averaged to phi's size; h is a 1x1 convolution to phi's width, trained with the student
+    teacher is an ImageNet classifier, not an upscaler. phi are the features of a trunk's deepest layer; F_S
+    are the student's, averaged to phi's size; h is a 1x1 convolution to phi's width, trained with the student
     and dropped afterwards.
 
     Args:

@@ -1,4 +1,4 @@
-"""Contrastive self-distillation's loss (CSD)."""
+"""Contrastive distillation (CSD)."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from srkd.metrics.trunks import check_size, load_trunk
 
 
 class Contrastive(GeneratorLoss):
-    """sum_i w_i |phi_i(SR_S) - phi_i(SR_T)| / (sum_n |phi_i(SR_S) - phi_i(N_n)| + eps), every |.| a mean
-    (CSD, Wang et al. 2021, arXiv 2105.11683, eq. 5).
+    """CSD, contrastive self-distillation (Wang et al. 2021, arXiv 2105.11683, eq. 5):
+    sum_i w_i |phi_i(SR_S) - phi_i(SR_T)| / (sum_n |phi_i(SR_S) - phi_i(N_n)| + eps), every |.| a mean.
 
-    phi are the features of a trunk; the negatives N are other images of the batch enlarged by bicubic, so
-    the student is drawn to its teacher and pushed from blur.
+    phi are the features of a trunk; the negatives N are other images of the batch upscaled by bicubic. The
+    student is pulled towards its teacher and pushed away from blur.
 
     Args:
         trunk: as in the perceptual loss.
-        weights: w_i of its layers, in their order; the published ones for five when not given.
-        negatives: how many, at most the batch less one.
+        weights: w_i of its layers, in order. Without it, the published ones for five layers.
+        negatives: how many; limited to the batch size minus one.
     """
 
     distills = True

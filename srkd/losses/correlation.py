@@ -10,13 +10,13 @@ from srkd.models.base import Generator
 
 
 class Correlation(FeatureLoss):
-    """|Z_S Z_S' - Z_T Z_T'| + |Z_S Z_T' - Z_T Z_T'| + |d(E(T)) - T| / mean |T|, averaged over depths.
+    """IEKD, internal and external correlation (JKSCI 28(4), 2023; re-derived from its abstract):
+    |Z_S Z_S' - Z_T Z_T'| + |Z_S Z_T' - Z_T Z_T'| + |d(E(T)) - T| / mean |T|, averaged over depths.
 
-    After internal and external correlation distillation (JKSCI 28(4), 2023), re-derived from its abstract.
-    Features pass as sequences of tokens through one small transformer E that student and teacher share (after
-    a linear map each to E's width). Z `(N, L, width)` are its outputs with rows of length 1; those of the
-    teacher carry no gradient in the first two terms, the internal and the external correlation. The third
-    makes E keep what is in the teacher's tokens: without it, a constant E would be best. E and its maps are
+    Features pass as sequences of tokens through one small transformer E that student and teacher share, after
+    a linear map each to E's width. Z `(N, L, width)` are its outputs with rows of length 1; the teacher's
+    carry no gradient in the first two terms, the internal and the external correlation. The third term makes
+    E keep the content of the teacher's tokens: without it, a constant E would be optimal. E and its maps are
     trained with the student and dropped afterwards.
 
     Args:

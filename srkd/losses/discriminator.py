@@ -1,4 +1,4 @@
-"""Distillation through the teacher's discriminator."""
+"""Distillation through the teacher's discriminator (DCD, GCC)."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from srkd.models.base import Discriminator
 
 
 class DiscriminatorFeatures(GeneratorLoss):
-    """|D_i(SR_S) - D_i(SR_T)| / mean |D_i(SR_T)|, averaged over layers i of the teacher's discriminator D
-    (DCD, Li et al. 2021; GCC, arXiv 2110.13074); with `gram`, the same of their Gram matrices added.
+    """DCD (Li et al. 2021), GCC (arXiv 2110.13074): |D_i(SR_S) - D_i(SR_T)| / mean |D_i(SR_T)|, averaged over
+    layers i of the teacher's discriminator D; with `gram`, plus the same of their Gram matrices.
 
     Args:
         discriminator: the teacher's, frozen, with taps.
         depths: taps, by name or relative depth in (0, 1].
-        gram: add the distance of Gram matrices F F' / (h w), the textures' part.
+        gram: add the distance between Gram matrices F F' / (h w), which describe texture.
     """
 
     distills = True
@@ -27,7 +27,7 @@ class DiscriminatorFeatures(GeneratorLoss):
         self, discriminator: Discriminator, depths: Sequence[float | str] = (0.5, 1.0), gram: bool = False
     ):
         super().__init__()
-        # In a tuple, so that the frozen discriminator is not a part of the student's loss.
+        # In a tuple, so that the frozen discriminator is not registered as a submodule of this loss.
         self.frozen, self.gram = (discriminator,), gram
         self.taps = Taps(discriminator, depths)
 

@@ -11,14 +11,14 @@ from srkd.models.branched import BranchedGenerator
 
 
 class Ensemble(GeneratorLoss):
-    """Sum over branches k of |S_k - T_k|: a student of several branches on one trunk learns one teacher with
-    each. The mean of the branches is the student's SR, which the losses against HR hold to the ground truth.
+    """Sum over branches k of |S_k - T_k|: each branch of a student learns from one teacher. The mean of the
+    branches is the student's SR, to which the losses against HR apply.
 
     After ensemble distillation (Proc. KSCI, 2021), re-derived from its abstract.
 
     Args:
-        student: a generator whose `branches` give an image each, such as `srgan_branched`. There are as many
-            teachers as branches, or one for all.
+        student: a generator with branches, such as `srgan_branched`. There are as many teachers as branches,
+            or one for all.
     """
 
     distills = True

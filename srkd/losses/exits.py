@@ -1,4 +1,4 @@
-"""Self-distillation through early exits."""
+"""Self-distillation through early exits (Be Your Own Teacher)."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from srkd.models.base import Generator
 
 
 class SelfDistillation(GeneratorLoss):
-    """Sum over exits e of alpha |S_e - HR| + (1 - alpha) |S_e - SR|, SR without gradient (Be Your Own
-    Teacher, Zhang et al. 2019, arXiv 1905.08094). Needs no teacher.
+    """Be Your Own Teacher (Zhang et al. 2019, arXiv 1905.08094): the sum over exits e of
+    alpha |S_e - HR| + (1 - alpha) |S_e - SR|, SR without gradient. Needs no teacher.
 
-    An exit is a 3x3 convolution and a pixel-shuffle on the features after a block, added to the enlarged
+    An exit is a 3x3 convolution and a pixel-shuffle on the features after a block, added to the upscaled
     input. Exits are trained with the student and dropped afterwards.
 
     Args:
-        student: a generator with taps and a `scale`.
-        depths: where exits leave: taps, by name or relative depth in (0, 1).
+        student: a generator with taps.
+        depths: the taps that get an exit, by name or relative depth in (0, 1).
         alpha: the share of the ground truth.
     """
 

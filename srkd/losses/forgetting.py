@@ -1,4 +1,4 @@
-"""Learning without forgetting."""
+"""Learning without forgetting (LwF)."""
 
 import copy
 from typing import Literal
@@ -13,9 +13,9 @@ from srkd.models.base import Generator
 
 
 class Forgetting(GeneratorLoss):
-    """|S(x) - S_old(x)| on the new domain's images x, S_old the student as it was when the stage began,
-    frozen (LwF, Li & Hoiem 2016, arXiv 1606.09282, for regression); with `taps: all`, features too: the mean
-    over taps of |F - F_old| / std(F_old) added.
+    """LwF, learning without forgetting (Li & Hoiem 2016, arXiv 1606.09282), for regression: |S(x) - S_old(x)|
+    on images x of the new domain, where S_old is a frozen copy of the student at the start of the stage. With
+    `taps: all`, plus the mean over taps of |F - F_old| / std(F_old).
 
     Args:
         student: a generator; with taps for `taps: all`.
@@ -31,7 +31,7 @@ class Forgetting(GeneratorLoss):
         choose("taps", taps, ("outputs", "all"))
         self.old = copy.deepcopy(student).eval().requires_grad_(False)
         for module in self.old.modules():
-            # The copy must not answer to what hooks into the student.
+            # Hooks on the student must not fire for the copy.
             module._forward_hooks.clear()
         places = student.taps if taps == "all" else []
         self.features = (Taps(student, places), Taps(self.old, places)) if places else None
@@ -42,7 +42,7 @@ class Forgetting(GeneratorLoss):
         return self
 
     def forward(self, view: View) -> Tensor:
-        # The student's features are those of its latest pass, on this batch.
+        # Read before the old network runs: these are from the student's pass on this batch.
         own = self.features[0]() if self.features else []
         with torch.no_grad():
             wanted = self.old(view.lr)

@@ -20,7 +20,8 @@ def feature_l1(features: dict[str, Tensor], targets: dict[str, Tensor]) -> Tenso
 
 
 def grid_pattern(image: Tensor, period: int, window: int) -> Tensor:
-    """What repeats with a period: the mean of each of the period's phases over a window, less that of all.
+    """The part of an image that repeats with a period: for each phase of the period the mean over a window,
+    minus the mean over all phases.
 
     Args:
         image: `(N, C, H, W)`, H and W multiples of the period.

@@ -9,9 +9,9 @@ from srkd.losses.functional import grid_pattern
 class Grid(GeneratorLoss):
     """mean |pattern of SR - HR|, where the pattern is what repeats from one LR pixel to the next.
 
-    Perceptual losses reward a fine lattice on texture (checkerboard: Odena et al. 2016,
-    doi 10.23915/distill.00003), which an L1 that is weak enough to let texture through does not prevent.
-    Texture that is merely elsewhere than in HR averages out of the pattern; a lattice does not.
+    Perceptual losses reward a fine lattice on texture (checkerboard artefacts: Odena et al. 2016, doi
+    10.23915/distill.00003), and an L1 weak enough to allow texture does not prevent it. Texture in another
+    place than HR's averages out of the pattern; a lattice does not.
 
     Args:
         window: side, in LR pixels, of the squares over which the pattern is averaged.

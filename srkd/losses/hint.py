@@ -10,7 +10,8 @@ from srkd.models.base import Generator
 
 
 class Hint(FeatureLoss):
-    """mean |r(F_S) - F_T| / std(F_T), averaged over depths (Romero et al. 2015, arXiv 1412.6550, in L1).
+    """FitNets hints (Romero et al. 2015, arXiv 1412.6550), in L1: mean |r(F_S) - F_T| / std(F_T), averaged
+    over depths.
 
     r is a 1x1 convolution from the student's width to the teacher's, trained with the student and dropped
     afterwards.

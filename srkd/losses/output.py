@@ -1,4 +1,4 @@
-"""Output distillation."""
+"""Output distillation (KD)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,12 +12,12 @@ from srkd.losses.base import GeneratorLoss, View
 
 
 class Output(GeneratorLoss):
-    """mean |SR_S - SR_T|, or the mean square (Hinton et al. 2015, arXiv 1503.02531, in the form that
-    regression allows). SR_T of several teachers is their weighted mean.
+    """KD (Hinton et al. 2015, arXiv 1503.02531), for regression: mean |SR_S - SR_T|, or the mean square. SR_T
+    of several teachers is their weighted mean.
 
     Args:
         distance: `l1` or `mse`.
-        weights: the teachers' weights, scaled to a sum of 1; equal when not given.
+        weights: the teachers' weights, normalised to sum to 1. Without it, all equal.
     """
 
     distills = True

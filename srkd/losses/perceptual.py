@@ -16,8 +16,8 @@ class Perceptual(GeneratorLoss):
 
     Args:
         trunk: `st-vgg` or `st-alex` (installed with this package), or `vgg19` (torchvision's, downloaded).
-        layers: names of the layers used, all five taps (relu1_2 .. relu5_3) when not given; `conv5_4`, before
-            activation as in ESRGAN, for `vgg19`.
+        layers: names of the layers. Without it, all five taps (relu1_2 .. relu5_3); for `vgg19` `conv5_4`,
+            before activation as in ESRGAN.
     """
 
     def __init__(self, trunk: str = "st-vgg", layers: Sequence[str] | None = None):

@@ -1,4 +1,4 @@
-"""Data upcycling and label consistency (DUKD)."""
+"""Distillation on upcycled data (DUKD)."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from srkd.errors import UsageError
 from srkd.losses.base import GeneratorLoss, View, unobserved
 from srkd.models.base import Generator
 
-# Invertible changes of an image and what undoes them: here each undoes itself.
+# Invertible changes of an image; each is its own inverse.
 _CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: 1 - x,
     lambda x: x.flip(-1),
@@ -20,18 +20,18 @@ _CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
 
 
 class Zoom(GeneratorLoss):
-    """|A(S(A(c))) - T(c)| + |S(d) - LR| + |S(d) - T(d)|, every |.| a mean (Zhang et al. 2023, arXiv
-    2309.14162).
+    """DUKD, data upcycling and label consistency (Zhang et al. 2023, arXiv 2309.14162):
+    |A(S(A(c))) - T(c)| + |S(d) - LR| + |S(d) - T(d)|, every |.| a mean.
 
-    Zoom in: c are random crops of HR, as large as LR, used as inputs that have no ground truth. With the
-    chance `consistency`, A is an invertible change (colours inverted, flipped, transposed), and the student
-    must not mind it; otherwise A leaves c alone. Zoom out: d is LR shrunk by the scale.
+    Zoom in: c are random crops of HR, as large as LR, used as inputs without ground truth. With probability
+    `consistency`, A is an invertible change (inverted colours, a flip, a transposition) to which the student
+    must be equivariant; otherwise A is the identity. Zoom out: d is LR downscaled by the scale.
 
-    The teacher runs on these inputs, so its stored outputs do not do.
+    The teacher runs on these inputs, so stored outputs are not enough.
 
     Args:
         student, teacher: generators.
-        consistency: chance of a change A at each step.
+        consistency: probability of a change A at each step.
     """
 
     distills = True
@@ -40,8 +40,8 @@ class Zoom(GeneratorLoss):
     def __init__(self, student: Generator, teacher: Generator, consistency: float = 0.3):
         super().__init__()
         if not 0 <= consistency <= 1:
-            raise UsageError(f"zoom: consistency is a chance in [0, 1], not {consistency}")
-        # In a tuple, so that neither is a part of this loss.
+            raise UsageError(f"zoom: consistency is a probability in [0, 1], not {consistency}")
+        # In a tuple, so that neither is registered as a submodule of this loss.
         self.networks, self.consistency = (student, teacher), consistency
 
     def forward(self, view: View) -> Tensor:

@@ -1,4 +1,4 @@
-"""LPIPS, on the trunks of srkd.metrics.trunks or by the lpips package."""
+"""LPIPS: shift-tolerant on the trunks of srkd.metrics.trunks, or by the lpips package."""
 
 import warnings
 from functools import lru_cache
@@ -10,26 +10,22 @@ from torch import Tensor, nn
 
 from srkd.errors import SrkdError, choose
 from srkd.metrics.scores import LPIPS_VARIANTS, check_same_shape
-from srkd.metrics.trunks import load_st_tensors, load_trunk
+from srkd.metrics.trunks import check_size, load_st_tensors, load_trunk
 
 
 def lpips(sr: np.ndarray, hr: np.ndarray, variant: str = "st-lpips-alex", device: str = "cpu") -> float:
-    """Learned perceptual distance of two whole RGB images; 0 for equal ones.
+    """Learned perceptual distance of two RGB images; 0 for equal ones (LPIPS, Zhang et al. 2018, arXiv
+    1801.03924; the `st-` variants ST-LPIPS, Ghildyal & Liu 2022, arXiv 2207.13686).
 
     Args:
-        sr, hr: images of one size, at least 32x32.
-        variant: which trunk and heads, named in every result (one of LPIPS_VARIANTS).
-        device: where to run the trunk.
+        sr, hr: images `(H, W, 3)` uint8 of one size, at least 32x32.
+        variant: which trunk and heads, one of LPIPS_VARIANTS. Scores of different variants do not compare.
+        device: where to run the trunk: `cpu`, `cuda`, `mps`.
 
     Raises:
-        UsageError: an unknown variant, sizes differ, or the images are too small.
-        SrkdError: the variant's weights cannot be had.
+        UsageError: an unknown variant, images of different sizes, or smaller than 32x32.
+        SrkdError: the variant's weights are not installed and cannot be downloaded.
     """
-    import torch
-
-    from srkd.metrics.perceptual import load_lpips
-    from srkd.metrics.trunks import check_size
-
     check_same_shape(sr, hr)
     check_size(*hr.shape[:2])
     pair = [
@@ -40,7 +36,8 @@ def lpips(sr: np.ndarray, hr: np.ndarray, variant: str = "st-lpips-alex", device
 
 
 class STLPIPS(nn.Module):
-    """Shift-tolerant LPIPS: squared differences of unit-normalised features, weighted by learned heads.
+    """Shift-tolerant LPIPS (Ghildyal & Liu 2022, arXiv 2207.13686): squared differences of unit-normalised
+    features, weighted by learned heads, averaged over positions and summed over layers.
 
     Shape:
         Two batches `(N, 3, H, W)` in [0, 1] to distances `(N,)`; 0 for equal images.
@@ -67,7 +64,7 @@ def _unit(features: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def load_lpips(variant: str) -> nn.Module:
-    """A module mapping two batches `(N, 3, H, W)` in [0, 1] to distances `(N,)`.
+    """Loads a module that maps two batches `(N, 3, H, W)` in [0, 1] to distances `(N,)`.
 
     Args:
         variant: one of `srkd.metrics.LPIPS_VARIANTS`. The `st-` ones work offline; the others need
@@ -75,7 +72,7 @@ def load_lpips(variant: str) -> nn.Module:
 
     Raises:
         UsageError: an unknown variant.
-        SrkdError: its weights cannot be had; the message says how to get them.
+        SrkdError: its weights are not installed and cannot be downloaded; the message says what to do.
     """
     choose("LPIPS variant", variant, LPIPS_VARIANTS)
     if variant.startswith("st-"):
@@ -84,7 +81,7 @@ def load_lpips(variant: str) -> nn.Module:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it calls torchvision in a way that is deprecated
+            warnings.simplefilter("ignore")  # the package uses a deprecated torchvision interface
             reference = lpips.LPIPS(net=variant.removeprefix("lpips-"), verbose=False)
     except (OSError, RuntimeError) as error:
         raise SrkdError(

@@ -1,6 +1,6 @@
-"""PSNR, SSIM and LPIPS under named protocols.
+"""PSNR and SSIM under named protocols.
 
-A score is only comparable with scores of the same protocol; RGB and luma PSNR differ by about 1.9 dB.
+Only scores of the same protocol compare; RGB and luma PSNR differ by about 1.9 dB.
 Images are `(H, W, 3)` uint8 RGB arrays.
 """
 
@@ -38,12 +38,12 @@ def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def psnr(sr: np.ndarray, hr: np.ndarray, protocol: str) -> float:
-    """Peak signal-to-noise ratio in dB, peak 255; infinite for equal images.
+    """Peak signal-to-noise ratio in dB, 10 log10(255^2 / MSE); infinite for equal images.
 
     Args:
         sr, hr: images of one size.
-        protocol: a full name such as `y-crop4`: BT.601 studio-range luma (or RGB), with a border of
-            `scale` pixels cut.
+        protocol: a full name such as `y-crop4`: BT.601 studio-range luma (`rgb-crop4`: RGB), without a border
+            of `scale` pixels.
 
     Raises:
         UsageError: sizes differ, or nothing is left inside the border.
@@ -85,7 +85,7 @@ def _prepare(image: np.ndarray, protocol: str) -> np.ndarray:
     border = int(protocol[len(base) :] or 0)
     choose("protocol", base, PROTOCOLS)
     if image.dtype != np.uint8:
-        raise UsageError(f"scores are of 8-bit images, not {image.dtype}")
+        raise UsageError(f"scores need 8-bit images, not {image.dtype}")
     values = luma(image) if base == "y-crop" else image.astype(np.float64)
     inside = values[border : values.shape[0] - border, border : values.shape[1] - border]
     if inside.size == 0:

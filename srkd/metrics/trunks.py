@@ -1,13 +1,14 @@
-"""Pretrained perceptual trunks, and LPIPS on them.
+"""Pretrained classifiers whose features perceptual losses and LPIPS compare.
 
-Offline: the AlexNet and VGG16 of ST-LPIPS (Ghildyal & Liu 2022, ECCV, arXiv 2207.13686), trained on
-ImageNet, with a blur before every subsampling. The package `stlpips-pytorch` carries their weights, which
-are read here without running its code. With a network: torchvision's VGG19, and the `lpips` package.
+Offline: the AlexNet and VGG16 of ST-LPIPS (Ghildyal & Liu 2022, ECCV, arXiv 2207.13686), trained on ImageNet,
+with a blur before every subsampling. The package `stlpips-pytorch` contains their weights, which are read
+here without running its code. Downloaded at first use: torchvision's VGG19.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -45,7 +46,7 @@ TRUNKS = (*_ST_LAYERS, "vgg19")
 class Trunk(nn.Module):
     """A frozen classifier's convolutional part, cut into named slices.
 
-    Frozen means: no gradient to its weights, and eval mode that `train()` does not undo.
+    Its weights take no gradient, and it stays in eval mode.
 
     Shape:
         Images `(N, 3, H, W)` in [0, 1], H, W >= 32, to a dict of features by layer name.
@@ -59,7 +60,7 @@ class Trunk(nn.Module):
         self.slices = nn.ModuleDict(slices)
         self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1))
         self.register_buffer("spread", torch.tensor(spread).view(1, 3, 1, 1))
-        # On a CPU a quarter faster than with channels first.
+        # A quarter faster on a CPU than channels first.
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "Trunk":
@@ -75,7 +76,11 @@ class Trunk(nn.Module):
 
 
 class Blur(nn.Module):
-    """Reflected border of 2, a [1 2 1] binomial filter, every other pixel (Zhang 2019, arXiv 1904.11486)."""
+    """Blur-pool (Zhang 2019, arXiv 1904.11486): reflected border of 2, a [1 2 1] binomial filter, stride 2.
+
+    Shape:
+        `(N, C, H, W)` to `(N, C, (H + 3) // 2, (W + 3) // 2)`.
+    """
 
     filter: Tensor
 
@@ -94,8 +99,8 @@ def load_trunk(name: str, layers: Sequence[str] | None = None) -> Trunk:
 
     Args:
         name: `st-vgg`, `st-alex` (offline) or `vgg19` (torchvision, downloaded once).
-        layers: names such as `relu3_3` (after activation) or, in `vgg19`, `conv5_4` (before); all of the
-            trunk's five taps when not given (`conv5_4` for `vgg19`).
+        layers: names such as `relu3_3` (after activation) or, in `vgg19`, `conv5_4` (before it). Without it,
+            the trunk's five taps, or `conv5_4` for `vgg19`.
 
     Raises:
         UsageError: an unknown trunk or layer.
@@ -136,10 +141,15 @@ def _load_st(name: str, layers: Sequence[str] | None) -> Trunk:
 
 @lru_cache(maxsize=2)
 def load_st_tensors(name: str) -> dict[str, Tensor]:
+    """The tensors of an ST-LPIPS network, by its trunk's name.
+
+    Raises:
+        SrkdError: the package `stlpips-pytorch` is not installed, or damaged.
+    """
     spec = find_spec("stlpips_pytorch")
     if spec is None or not spec.submodule_search_locations:
         raise SrkdError(
-            f"the weights of {name} are not installed; mend: python -m pip install stlpips-pytorch==0.0.2"
+            f"the weights of {name} are not installed; fix: python -m pip install stlpips-pytorch==0.0.2"
         )
     file = Path(next(iter(spec.submodule_search_locations))) / "weights" / "vST0.0"
     file /= f"{name.removeprefix('st-')}_shift_tolerant.pth"
@@ -147,13 +157,16 @@ def load_st_tensors(name: str) -> dict[str, Tensor]:
         return torch.load(file, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError) as error:
         raise SrkdError(
-            f"cannot read {file.name}; mend: python -m pip install --force-reinstall stlpips-pytorch==0.0.2"
+            f"cannot read {file.name}; fix: python -m pip install --force-reinstall stlpips-pytorch==0.0.2"
         ) from error
 
 
 def _load_vgg19(layers: tuple[str, ...]) -> Trunk:
     from torchvision.models import VGG19_Weights, vgg19
 
+    names = _name_vgg19()
+    named = [name for name in names if not name.startswith("pool")]
+    ends = sorted({names.index(choose("layer of vgg19", layer, named)) + 1 for layer in layers})
     try:
         features = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features
     except (OSError, RuntimeError) as error:
@@ -161,27 +174,22 @@ def _load_vgg19(layers: tuple[str, ...]) -> Trunk:
             f"torchvision's VGG19 weights are not on this machine and cannot be downloaded ({error}); "
             "connect once, or use the trunk st-vgg"
         ) from error
-    slices: dict[str, nn.Sequential] = {}
-    pending: list[nn.Module] = []
-    block, conv, names = 1, 0, []
-    for module in features.children():
-        if isinstance(module, nn.MaxPool2d):
-            block, conv = block + 1, 0
-        elif isinstance(module, nn.Conv2d):
-            conv += 1
-        kind = {"Conv2d": "conv", "ReLU": "relu", "MaxPool2d": "pool"}[type(module).__name__]
-        name = f"{kind}{block}_{conv}"
-        names.append(name)
-        # In-place activations would overwrite the tap before them.
-        pending.append(nn.ReLU() if kind == "relu" else module)
-        if name in layers:
-            slices[name], pending = nn.Sequential(*pending), []
-    for layer in layers:
-        choose("layer of vgg19", layer, [name for name in names if not name.startswith("pool")])
+    # In-place activations would overwrite the features before them.
+    modules = [nn.ReLU() if isinstance(module, nn.ReLU) else module for module in features.children()]
+    slices = {names[end - 1]: nn.Sequential(*modules[start:end]) for start, end in pairwise([0, *ends])}
     return Trunk(slices, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+def _name_vgg19() -> list[str]:
+    """The names of its layers in order, as papers have them: `conv1_1`, `relu1_1`, ..., `pool1`, ..."""
+    names = []
+    for block, count in enumerate((2, 2, 4, 4, 4), 1):
+        names += [f"{kind}{block}_{k}" for k in range(1, count + 1) for kind in ("conv", "relu")]
+        names.append(f"pool{block}")
+    return names
+
+
 def check_size(height: int, width: int) -> None:
-    """Raises UsageError for images too small for the trunks (under 32 pixels)."""
+    """Raises UsageError where a side is under 32 pixels, too small for the trunks."""
     if min(height, width) < 32:
         raise UsageError(f"LPIPS and perceptual losses need images of at least 32x32, not {width}x{height}")

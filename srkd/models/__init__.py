@@ -1,4 +1,4 @@
-"""The architectures: a file each, a line each in these tables."""
+"""The architectures: a file for each, and a line in these tables."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from srkd.models.srgan import SRGANGenerator
 N = TypeVar("N", Generator, Discriminator)
 Table = Mapping[str, tuple[Callable[..., N], dict[str, Any]]]
 
-# name -> (class, options). A name without options is the architecture itself, with its defaults.
+# name -> (class, options). A name without options is the architecture with its defaults.
 GENERATORS: dict[str, tuple[Callable[..., Generator], dict[str, Any]]] = {
     "srgan": (SRGANGenerator, {}),
     "srgan_teacher": (SRGANGenerator, {"channels": 64, "blocks": 16, "tail": "paper"}),
@@ -51,7 +51,7 @@ def create_generator(name: str, scale: int = 4, **options: Any) -> Generator:
     Args:
         name: a key of GENERATORS: an architecture (`srgan`, `compact`) or a named size of one.
         scale: 2, 3 or 4.
-        options: the architecture's own arguments, over those of the named size.
+        options: the architecture's arguments; they override those of the named size.
 
     Returns:
         A network that maps LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.

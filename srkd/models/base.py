@@ -14,15 +14,15 @@ class Generator(nn.Module):
 
     Attributes:
         scale: the super-resolution factor.
-        radius: LR pixels around an output pixel that it depends on; tiles must overlap by as many.
+        radius: how many LR pixels away an output pixel depends on; tiles must overlap by as many.
         taps: names of the layers that feature distillation may read, in order; empty for foreign networks.
         config: what rebuilds it, `create_generator(**config)`; None for a network of another package.
         info: facts stored beside the weights (strategy, steps, licence); empty for fresh weights.
-        tail_name: name of the part that turns features into pixels, empty where it has none of its own.
-            Networks that differ only there share a trunk, so one may start from the other's weights.
+        tail_name: name of the module that turns features into pixels; empty if there is no such module.
+            Networks that differ only there can start from each other's weights.
 
-    A re-parameterised block has a method `merged() -> nn.Module`, the plain layer that computes the same;
-    srkd.models.fusing uses it for counting, running and export.
+    A re-parameterised block has a method `merged() -> nn.Module`, which returns the plain layer that computes
+    the same; srkd.models.fusing uses it for counting, running and export.
     """
 
     tail_name: ClassVar[str] = ""

@@ -1,4 +1,4 @@
-"""A generator of several branches on one trunk, for ensembles that cost little more than one network."""
+"""A generator with several branches on one trunk: an ensemble that costs little more than one network."""
 
 import copy
 from functools import reduce
@@ -18,9 +18,9 @@ class BranchedGenerator(Generator):
 
     Args:
         channels: width.
-        blocks: residual blocks that all branches share.
+        blocks: residual blocks of the shared trunk.
         branches: how many branches.
-        branch_blocks: residual blocks of each.
+        branch_blocks: residual blocks of each branch.
         scale: 2, 3 or 4.
         residual_init: factor on the initial weights of each block's last convolution.
 
@@ -59,7 +59,7 @@ class BranchedGenerator(Generator):
         features = first + self.body(first)
         base = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
         images = [branch(features, base) for branch in self.branches]
-        # A chain of sums, which every runtime has, rather than a mean over a stack.
+        # A chain of sums, which every runtime supports, not a mean over a stack.
         return images[0] if len(images) == 1 else reduce(torch.add, images) / len(images)
 
     def select_branch(self, index: int) -> "BranchedGenerator":
@@ -76,7 +76,7 @@ class BranchedGenerator(Generator):
 
 
 class Branch(nn.Module):
-    """Residual blocks and a pixel-shuffle on the trunk's features, added to the enlarged input."""
+    """Residual blocks and a pixel-shuffle on the trunk's features, added to the upscaled input."""
 
     def __init__(self, channels: int, blocks: int, scale: int, residual_init: float):
         super().__init__()

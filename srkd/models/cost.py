@@ -1,4 +1,4 @@
-"""What a network costs."""
+"""What a network costs: parameters, multiply-accumulates, memory."""
 
 import copy
 import weakref
@@ -15,18 +15,18 @@ from srkd.models.fusing import merge
 
 
 def count_parameters(model: nn.Module) -> int:
-    """The number of weights, of re-parameterised blocks in their merged form."""
+    """The number of parameters, with re-parameterised blocks merged."""
     return sum(parameter.numel() for parameter in merge(model).parameters())
 
 
 def count_macs(model: nn.Module, scale: int, height: int = 720, width: int = 1280) -> int:
-    """Multiply-accumulates of the convolutions for one output image, counted without computing them, of
-    re-parameterised blocks in their merged form.
+    """Multiply-accumulates of the convolutions for one output image, with re-parameterised blocks merged.
+    Nothing is computed.
 
     Args:
         model: a generator.
         scale: its factor.
-        height, width: size of the output.
+        height, width: size of the output in pixels.
     """
     # Rounded up where the scale does not divide the size, as 1280/3.
     image = torch.empty(1, 3, -(-height // scale), -(-width // scale), device="meta")
@@ -36,8 +36,8 @@ def count_macs(model: nn.Module, scale: int, height: int = 720, width: int = 128
 
 
 def count_memory(model: nn.Module) -> float:
-    """Bytes of float32 activations per LR pixel that are alive at a forward pass's widest point, input and
-    output included, counted without computing them."""
+    """Peak bytes of float32 activations per LR pixel in a forward pass, input and output included. Nothing is
+    computed."""
     side = 64
     image = torch.empty(1, 3, side, side, device="meta")
     network = copy.deepcopy(model).eval().to("meta")
@@ -48,8 +48,8 @@ def count_memory(model: nn.Module) -> float:
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Adds up the storages that tensors made under it hold, while they live; not those of the tensors given,
-    of which a network may make views."""
+    """Adds up the storages of tensors created under it, while they live; not those of the given tensors, of
+    which a network may create views."""
 
     def __init__(self, given: Iterable[Tensor]) -> None:
         super().__init__()

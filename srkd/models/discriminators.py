@@ -14,8 +14,8 @@ from srkd.models.base import Discriminator
 class VGGDiscriminator(Discriminator):
     """SRGAN's discriminator (Ledig et al. 2017): eight 3x3 convolutions, every other one with stride 2.
 
-    The published one ends in two dense layers on a map of fixed size; here the map is averaged first, so
-    any crop size goes in and weights do not depend on it.
+    The published one ends in two dense layers on a map of fixed size. Here the map is averaged first, so the
+    weights do not depend on the crop size.
 
     Args:
         channels: width of the first layer (64 as published); the last is 8 times as wide.
@@ -48,7 +48,7 @@ class VGGDiscriminator(Discriminator):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        # Centred on zero: photographs in [0, 1] would push every first activation the same way.
+        # Centred on zero: images in [0, 1] would push all first activations in one direction.
         return self.classifier(self.features(x * 2 - 1))
 
 

@@ -11,11 +11,11 @@ from srkd.models.base import Generator
 
 
 class SPAN(Generator):
-    """Six blocks at LR size whose features attend to themselves without weights of their own, then one
-    pixel-shuffle; re-parameterised convolutions throughout.
+    """Six blocks at LR size with parameter-free attention, then one pixel-shuffle; re-parameterised
+    convolutions throughout.
 
     The state dict has spandrel's keys (`block_1.c1_r.sk.weight`), so spandrel, chaiNNer and ComfyUI load the
-    weights as they are. Without the published input normalisation, which spandrel reads from `no_norm`.
+    weights as they are. It lacks the published input normalisation, which `no_norm` tells spandrel.
 
     Args:
         channels: width.
@@ -55,8 +55,8 @@ class SPAN(Generator):
 
 
 class SPAB(nn.Module):
-    """Three convolutions whose result, an odd function of itself away from zero, weighs its own sum with the
-    input: `(y + x) (sigmoid(y) - 1/2)`, `(N, C, H, W)` to the same shape."""
+    """Three convolutions, from x to y, and attention without parameters: `(y + x) (sigmoid(y) - 1/2)`. Maps
+    `(N, C, H, W)` to the same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -74,21 +74,21 @@ class SPAB(nn.Module):
 
 
 class LastSPAB(SPAB):
-    """A block that gives the features inside it, too."""
+    """A block that also returns the features after its first convolution."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._attend(x)
 
 
 class Conv3XC(nn.Module):
-    """A 3x3 convolution in training form: 1x1 to twice the width, 3x3, 1x1 back, beside a 1x1.
+    """A 3x3 convolution in training form: 1x1 to twice the width, 3x3, 1x1 back, in parallel with a 1x1.
 
-    Nothing lies between them, so every pass, in training too, merges them into the 3x3 kernel that they
-    amount to: the same function of the same weights for a fraction of the arithmetic. The merged kernel goes
-    into the state dict as `eval_conv`, where spandrel looks for it, and is not read back.
+    There is no activation between them, so every pass, in training too, merges them into one 3x3 kernel: the
+    same function of the same weights for a fraction of the arithmetic. The state dict holds the merged kernel
+    as `eval_conv`, where spandrel looks for it; it is not read back.
 
-    A plain convolution's `weight` and `bias` load too, into parts that amount to it: a merged network's file
-    has a fifth of the size and can still be trained on.
+    A plain convolution's `weight` and `bias` load too, split into parts that merge into it: the file of a
+    merged network is a fifth of the size and can still be trained.
     """
 
     def __init__(self, width_in: int, width_out: int, gain: int = 2):
@@ -106,7 +106,7 @@ class Conv3XC(nn.Module):
         return F.conv2d(x, *self._merge(), padding=1)
 
     def merged(self) -> nn.Conv2d:
-        """The plain convolution that this amounts to."""
+        """The plain convolution that computes the same."""
         weight, bias = self._merge()
         conv = nn.Conv2d(
             weight.shape[1], weight.shape[0], 3, padding=1, device=weight.device, dtype=weight.dtype
@@ -135,15 +135,15 @@ def _take_merged(module: Any, state: Any, prefix: str, *_: Any) -> None:
         state.pop(f"{prefix}eval_conv.{name}", None)
     weight, bias = state.get(f"{prefix}weight"), state.get(f"{prefix}bias")
     shape = (module.conv[2].out_channels, module.conv[0].in_channels, 3, 3)
-    # What does not fit stays, for torch to name it.
+    # Where the shapes differ the keys stay, and torch reports them.
     if weight is not None and bias is not None and (weight.shape, bias.shape) == (shape, shape[:1]):
         del state[f"{prefix}weight"], state[f"{prefix}bias"]
         state.update({f"{prefix}{key}": value for key, value in _split(weight, bias, module).items()})
 
 
 def _split(weight: Tensor, bias: Tensor, module: Any) -> dict[str, Tensor]:
-    """A `Conv3XC`'s parts that merge into a given kernel: between random orthonormal 1x1 kernels, the same
-    each time, lies the kernel in their bases. Zeros instead would leave half of the channels untrainable."""
+    """A `Conv3XC`'s parts that merge into a given kernel: fixed random orthonormal 1x1 kernels, and between
+    them the kernel in their bases. With zeros instead, half of the channels could not be trained."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(layer: Any) -> Tensor:

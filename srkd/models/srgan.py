@@ -17,11 +17,11 @@ class SRGANGenerator(Generator):
     Args:
         channels: width of the trunk.
         blocks: number of residual blocks.
-        scale: 2, 3 or 4. The paper's tail makes 4 of two x2 stages.
+        scale: 2, 3 or 4. The paper's tail reaches 4 in two x2 stages.
         norm: `bn` after each trunk convolution as published, or `none`.
         tail: `paper`, pixel-shuffle stages at full width and a 9x9 convolution at HR size; or `lr`, one
             3x3 convolution at LR size and one pixel-shuffle, several times cheaper.
-        skip: image added to the output: `none` as published, or the input enlarged by `nearest` or
+        skip: what is added to the output: `none` as published, or the input upscaled by `nearest` or
             `bilinear`.
         residual_init: factor on the initial weights of each block's last convolution (ESRGAN uses 0.1).
 

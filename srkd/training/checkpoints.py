@@ -100,7 +100,7 @@ def is_finished(recipe: Recipe) -> bool:
     changed = {key for key in {*old, *new} - CHANGEABLE if old.get(key) != new.get(key)}
     if changed:
         details = ", ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in sorted(changed))
-        raise UsageError(f"the run in {folder} has another recipe: {details}; give another --out")
+        raise UsageError(f"{folder} holds the run of another recipe: {details}; give another --out")
     return True
 
 

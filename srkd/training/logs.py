@@ -16,8 +16,6 @@ from srkd.errors import SrkdError
 from srkd.files import write_text
 
 LOG, STATE, LOCK = "log.jsonl", "run.json", ".lock"
-
-
 _PACKAGES = ("srkd", "torch", "torchvision", "lightning-fabric", "kornia", "numpy")
 
 
@@ -62,7 +60,7 @@ class RunLog:
         }
 
     def begin(self, stage: str = "", step: int = 0) -> None:
-        """Opens the log; of a run that goes on from a step, what came after it is dropped."""
+        """Opens the log; of a run that resumes at a step, the entries after it are dropped."""
         if not self.active:
             return
         if self.tensorboard:
@@ -128,7 +126,7 @@ class RunLog:
             return
         path = self.folder / LOG
         try:
-            with path.open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(entry) + "\n")
         except OSError as error:
             raise SrkdError(

@@ -1,4 +1,4 @@
-"""What a stage is judged by while it runs: PSNR on the validation images, and the answer to noise."""
+"""Validation while a stage runs: PSNR on whole images, and the largest answer to noise."""
 
 from collections.abc import Sequence
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import same
+from scipy import stats
 
 import srkd
 from srkd import UsageError
@@ -35,6 +36,13 @@ def test_paired_intervals_are_students_t():
         4.302653 / 3**0.5, rel=1e-5
     )
     assert paired_interval([2.0], [1.5]) == {"mean": 0.5, "half_width": None}
+    assert paired_interval([2.0, 3.0], [1.5, 2.5]) == {"mean": 0.5, "half_width": 0.0}
+    rng = np.random.default_rng(0)
+    for count in (2, 3, 5):
+        one, other = rng.normal(30, 1, (2, count))
+        gaps = one - other
+        width = stats.t.ppf(0.975, count - 1) * gaps.std(ddof=1) / count**0.5
+        assert paired_interval(one, other)["half_width"] == pytest.approx(width, abs=1e-12)
 
 
 def test_a_comparison_pairs_methods_with_their_controls(base, tmp_path, compare_untrained, capfd):
@@ -50,6 +58,16 @@ def test_a_comparison_pairs_methods_with_their_controls(base, tmp_path, compare_
     gaps = np.subtract(rows["hint"]["psnr"], rows["control"]["psnr"])
     assert rows["hint"]["difference"]["psnr"]["mean"] == pytest.approx(gaps.mean()) != 0
     assert (out / "compare.png").stat().st_size > 5000 and "| hint |" in (out / "compare.md").read_text()
+
+
+def test_a_quiet_comparison_prints_nothing_and_counts_its_runs(base, tmp_path, compare_untrained, capfd):
+    counts = []
+    for jobs in (1, 2):
+        options = {"teacher": "t", "out": tmp_path / f"out{jobs}", "jobs": jobs, "verbose": False}
+        compare_untrained(base, "strong", progress=lambda *found: counts.append(found), **options)
+    counts = [found for found in counts if found[0] == "comparing"]
+    assert counts == [("comparing", 1, 2), ("comparing", 2, 2)] * 2
+    assert capfd.readouterr().out == "" and (tmp_path / "out1" / "compare.md").is_file()
 
 
 def test_a_comparison_goes_on_unless_its_recipe_changed(base, tmp_path, compare_untrained):

@@ -36,7 +36,7 @@ def test_packing_again_does_nothing_and_another_request_is_refused(photos, packe
     shutil.copy(next(photos.iterdir()), more / "another.png")
     with pytest.raises(UsageError, match="other sources"):
         srkd.prepare(str(more), str(packed))
-    with pytest.raises(UsageError, match="no packed data set"):
+    with pytest.raises(UsageError, match="is not a packed data set"):
         srkd.prepare(str(photos), str(more))
     with pytest.raises(UsageError, match="packed for x4"):
         open_data(str(packed), 2)
@@ -46,7 +46,7 @@ def test_a_bad_image_is_named_or_left_out_by_choice(photos, tmp_path, capsys):
     folder = shutil.copytree(photos, tmp_path / "folder")
     (folder / "b.png").write_text("no image")
     out = tmp_path / "out"
-    with pytest.raises(SrkdError, match=r"b\.png is not an image.*--skip_bad"):
+    with pytest.raises(SrkdError, match=r"b\.png is not an image.*--skip-bad"):
         srkd.prepare(str(folder), str(out))
     with pytest.raises(UsageError, match="not finished"):
         open_data(str(out), 4)

@@ -41,9 +41,9 @@ def test_training_drops_what_validation_has(photos, packed, tmp_path, capsys, ki
     shutil.copy(files[4], val / "renamed.png")
     found = open_data(str(photos if kind == "folder" else packed), 4, str(val))
     assert len(found.val) == 1 and files[4].name not in [pair.name for pair in found.train]
-    assert "1 images that validation has too" in capsys.readouterr().out
+    assert "1 images that are also in the validation set" in capsys.readouterr().out
 
 
 def test_images_too_small_for_a_crop_are_named(packed):
-    with pytest.raises(UsageError, match=r"smaller than a crop of 97.*--skip_bad"):
+    with pytest.raises(UsageError, match=r"smaller than a crop of 97.*--skip-bad"):
         open_data(str(packed), 4, smallest=97)

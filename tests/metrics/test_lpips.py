@@ -1,8 +1,13 @@
 """LPIPS."""
 
+import numpy as np
+import pytest
 import torch
 
-from srkd.metrics.perceptual import load_lpips
+from srkd import UsageError
+from srkd.metrics.perceptual import load_lpips, lpips
+
+_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
 def test_lpips_is_that_of_each_image_alone():
@@ -10,3 +15,17 @@ def test_lpips_is_that_of_each_image_alone():
     model = load_lpips("st-lpips-alex")
     together, alone = model(a, b), torch.cat([model(a[i : i + 1], b[i : i + 1]) for i in range(2)])
     torch.testing.assert_close(together, alone)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=_gpu)])
+def test_lpips_of_images(device):
+    """On every device the network's own value; 0 for equal images; refused where they do not fit."""
+    hr, sr = np.random.default_rng(0).integers(0, 256, (2, 40, 36, 3), np.uint8)
+    pair = [torch.from_numpy(image).permute(2, 0, 1)[None] / 255 for image in (sr, hr)]
+    expected = float(load_lpips("st-lpips-vgg").cpu()(*pair))
+    assert lpips(sr, hr, "st-lpips-vgg", device) == pytest.approx(expected, rel=1e-3) and expected > 0.05
+    assert lpips(hr, hr, device=device) == 0
+    with pytest.raises(UsageError, match="32x32"):
+        lpips(sr[:31], hr[:31], device=device)
+    with pytest.raises(UsageError, match="size"):
+        lpips(sr[:-1], hr, device=device)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.models import VGG19_Weights, vgg19
 
-from srkd import SrkdError
+from srkd import SrkdError, UsageError
 from srkd.metrics.perceptual import load_lpips
 from srkd.metrics.trunks import load_trunk
 
@@ -19,7 +19,7 @@ def test_trunks_stay_frozen():
 
 
 def test_no_network_says_so(monkeypatch, tmp_path):
-    """With no cached trunk and no way to fetch one, the message names the mend."""
+    """With no cached trunk and no way to fetch one, the message names the fix."""
 
     def unreachable(*_args, **_kwargs):
         raise OSError("no route to host")
@@ -44,3 +44,11 @@ def test_vgg19_reads_torchvisions_file(monkeypatch, tmp_path):
     image = image.view(1, 3, 1, 1).expand(1, 3, 32, 32)
     torch.testing.assert_close(features["conv5_4"], reference.features[:35](image))
     torch.testing.assert_close(features["relu2_2"], reference.features[:9](image))
+    assert list(features) == ["relu2_2", "conv5_4"]
+
+
+def test_unknown_layers_are_refused():
+    with pytest.raises(UsageError, match="conv5_4"):
+        load_trunk("vgg19", ["pool5"])
+    with pytest.raises(UsageError, match="relu5_3"):
+        load_trunk("st-vgg", ["conv5_4"])

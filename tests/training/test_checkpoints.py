@@ -26,7 +26,7 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
     assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
 
 
-def test_a_run_without_a_checkpoint_begins_anew_and_a_finished_one_is_left(
+def test_a_run_without_a_checkpoint_restarts_and_a_finished_one_is_left(
     photos, tmp_path, monkeypatch, capsys
 ):
     stop_at(monkeypatch, 1, kill)
@@ -34,7 +34,7 @@ def test_a_run_without_a_checkpoint_begins_anew_and_a_finished_one_is_left(
         pretrain(photos, tmp_path / "run")
     whole = pretrain(photos, tmp_path / "whole")
     again = pretrain(photos, tmp_path / "run", resume=True)
-    assert "begins anew" in capsys.readouterr().out
+    assert "it restarts" in capsys.readouterr().out
     assert same(whole.weights["pretrain"], again.weights["pretrain"])
     assert read_log(tmp_path / "run") == read_log(tmp_path / "whole")
     with pytest.raises(UsageError, match="is finished"):
@@ -65,7 +65,7 @@ def test_a_damaged_checkpoint_is_named(photos, teacher, tmp_path):
 def test_a_full_disk_ends_training_in_one_line(photos, teacher, tmp_path, save_every, on_full_disk):
     """No file may grow beyond 20 kB: first the checkpoint does not fit, then the weights."""
     words = ["finetune", photos, "--start", teacher / "pretrain.safetensors", "--out", tmp_path / "run"]
-    words += ["--steps", 4, "--crop", 32, "--batch", 2, "--save_every", save_every]
+    words += ["--steps", 4, "--crop", 32, "--batch", 2, "--save-every", save_every]
     error = on_full_disk(20_000, *words)
     assert "cannot write" in error and "File too large" in error
     left = {path.name for path in (tmp_path / "run").rglob("*") if path.is_file()}

@@ -12,7 +12,6 @@ from srkd.training import loop
 from srkd.training.guards import Watch
 from srkd.training.step import NotFinite, train_step
 from srkd.training.terms import Term
-from srkd.training.validation import largest_on_noise
 
 
 def term(kind, value, critic=None, member=0, cohort=False):
@@ -121,11 +120,3 @@ def test_a_generator_that_amplifies_noise_is_pointed_out_once(capsys):
     assert (
         said.count("an image of noise comes out with values of up to 83.2,") == 1 and "weight_decay" in said
     )
-
-
-def test_noise_shows_what_photographs_do_not():
-    """A network that answers the highest frequency alone, a hundred times enlarged."""
-    network = torch.nn.Conv2d(3, 3, (1, 2), padding=(0, 1), groups=3, bias=False).train()
-    with torch.no_grad():
-        network.weight.copy_(torch.tensor([1.0, -1.0]).mul(100).expand(3, 1, 1, 2))
-    assert largest_on_noise(network, torch.device("cpu")) == 100 and network.training

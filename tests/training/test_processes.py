@@ -61,7 +61,7 @@ def test_all_players_stay_in_step_on_two_processes(tmp_path):
 
 def test_two_processes_give_what_one_gives(photos, tmp_path):
     """The same global batch, in the PSNR stage."""
-    words = ["--strategy", "pretrain", "--steps", 6, "--save_every", 2, "--device", "cpu", "--devices", 2]
+    words = ["--strategy", "pretrain", "--steps", 6, "--save-every", 2, "--device", "cpu", "--devices", 2]
     command = train_command(photos, tmp_path / "two", *words)
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -80,7 +80,7 @@ def children(pid):
 
 @pytest.mark.parametrize("victim", ["second", "first"])
 def test_a_process_that_dies_ends_the_others(photos, tmp_path, victim):
-    words = ["--strategy", "pretrain", "--steps", 100_000, "--save_every", 5, "--devices", 2]
+    words = ["--strategy", "pretrain", "--steps", 100_000, "--save-every", 5, "--devices", 2]
     words = train_command(photos, tmp_path / "run", *words, "--device", "cpu")
     with (tmp_path / "errors").open("w") as errors:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors)

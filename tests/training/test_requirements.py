@@ -94,7 +94,7 @@ def test_a_loss_that_needs_a_teacher_where_none_is_given_or_shipped(photos, teac
 
 
 def test_gan2gan_without_the_teachers_discriminator_is_refused(photos, teacher, tmp_path):
-    with pytest.raises(UsageError, match="--teacher_discriminator"):
+    with pytest.raises(UsageError, match="--teacher-discriminator"):
         run_strategy(
             photos, teacher, tmp_path / "run", "gan2gan", teacher=str(teacher / "pretrain.safetensors")
         )

