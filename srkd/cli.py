@@ -17,7 +17,6 @@ from cyclopts import (
     CycloptsError,
     Group,
     MissingArgumentError,
-    RepeatArgumentError,
     UnknownOptionError,
     UnusedCliTokensError,
 )
@@ -274,8 +273,6 @@ def _explain(error: CycloptsError) -> str:
             return f"{error.keyword or argument.name} needs a value"
         case UnusedCliTokensError(unused_tokens=[word, *_]):
             return f"unexpected '{word}'"
-        case RepeatArgumentError(token=token):
-            return f"{token.keyword or token.value} is given more than once"
         case CoercionError(token=token, argument=argument) if token is not None and argument is not None:
             option = token.keyword or argument.name.lstrip("-").upper()
             if error.msg:

@@ -189,6 +189,8 @@ def _show(parameter: inspect.Parameter, text: str, panels: dict[str, str]) -> in
         group=Group(title, sort_key=[*panels, OTHER].index(title)),
         help=text,
         negative=(),
+        # The last one counts; of a list, all.
+        allow_repeating=None if kind == list[str] else True,
         converter=_to_number if kind is float or kind is int or int in get_args(kind) else None,
         metavar=METAVARS.get(name) or _metavar(kind),
         show=name not in HIDDEN and not (get_origin(kind) is Literal and len(get_args(kind)) == 1),

@@ -33,7 +33,7 @@ MISTAKES = {
     "models x": "SCALE: 'x' is not a whole number; SEE",
     "taps": "MODEL is missing; SEE",
     "backends all": "unexpected 'all'; SEE",
-    "quickstart --seed 1 --seed 2": "--seed is given more than once; SEE",
+    "quickstart --seed": "--seed needs a value; SEE",
 }
 # A verb's options, and what its function is called with.
 CALLS = {
@@ -45,6 +45,7 @@ CALLS = {
     "extend a b --rate=-1": {"weights": "a", "data": "b", "rate": -1.0},
     "extend a b --rate -1e-3": {"weights": "a", "data": "b", "rate": -1e-3},
     "card w --data A=a --data B=b_c --quiet": {"weights": "w", "data": ["A=a", "B=b_c"], "verbose": False},
+    "train d --steps 1 --steps 2": {"data": "d", "steps": 2},
     "distill d --teacher a --teacher b": {"data": "d", "teacher": ["a", "b"]},
     "train d --save_every 5 --skip_bad": {"data": "d", "save_every": 5, "skip_bad": True},
     "train d --save_every=5 --resume=true": {"data": "d", "save_every": 5, "resume": True},
