@@ -56,7 +56,7 @@ class Scorer:
         self.hr = torch.empty(0)
         self.measures = {name: STLPIPS(name.replace("-lpips", "")).eval() for name in LPIPS}
         for measure in self.measures.values():
-            measure.trunk = CachedTrunk(measure.trunk)  # type: ignore[assignment]  # a trunk that remembers
+            measure.trunk = CachedTrunk(measure.trunk)  # type: ignore[assignment]  # it remembers features
 
     @torch.no_grad()
     def score(self, sr: np.ndarray, pair: Pair) -> dict[str, float]:
@@ -64,7 +64,7 @@ class Scorer:
             check_size(*pair.hr.shape[:2])
             self.pair, self.hr = pair, to_tensor(pair.hr)
             for measure in self.measures.values():
-                measure.trunk.keep(self.hr)  # type: ignore[operator]  # a trunk that remembers
+                measure.trunk.keep(self.hr)  # type: ignore[operator]  # it remembers features
         image = to_tensor(sr)
         distances = {name: float(measure(image, self.hr)) for name, measure in self.measures.items()}
         return {**score_image(sr, pair, PROTOCOL, "none"), **distances}

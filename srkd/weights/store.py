@@ -135,7 +135,7 @@ def _rebuild(path: Path, header: dict[str, Any], kind: str, create: Callable[...
     if header.get("kind") != kind:
         raise UsageError(f"{path} holds a {header.get('kind', 'model of unknown kind')}, not a {kind}")
     with safe_open(path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # a safetensors file is no mapping
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
     module = create(**header["config"])
     try:
         module.load_state_dict(tensors)

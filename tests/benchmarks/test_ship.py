@@ -40,7 +40,7 @@ def test_weights_are_halved_scored_and_listed(words, tmp_path):
     entry = index["new"]
     assert index["old"] == {} and entry["description"] == "for a test" and entry["scale"] == 4
     with safe_open(weights / entry["file"], framework="pt") as file:
-        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118  # a safetensors file is no mapping
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118  # not a mapping
     assert read_header(weights / entry["file"])["stage"] == "gan"
     load_discriminator(weights / "new_discriminator.safetensors")
     # The scores are those of the shipped file, and the ONNX file computes the same.

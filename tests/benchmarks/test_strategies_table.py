@@ -151,7 +151,7 @@ def test_packed_weights_are_half_as_large_and_score_the_same(run, runs, tmp_path
     table.main(["--pack", str(runs), "--runs", str(packed)])
     path = Path("mutual-1") / "finetune.safetensors"
     with safe_open(packed / path, framework="np") as file:
-        assert {file.get_tensor(key).dtype for key in file.keys()} == {np.dtype("float16")}  # noqa: SIM118  # a safetensors file is no mapping
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {np.dtype("float16")}  # noqa: SIM118  # not a mapping
     assert read_header(packed / path) == read_header(runs / path)
     assert (packed / "compare.json").read_text() == (runs / "compare.json").read_text()
     full, half = (run("--sets", "One", runs=folder)["rows"][-1]["scores"]["One"] for folder in (runs, packed))
