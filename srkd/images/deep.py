@@ -22,33 +22,49 @@ def is_deep(file: Any) -> bool:
     if file.mode.startswith("I"):
         return True
     deep = file.format in ("PNG", "TIFF") and file.tile and ";16" in str(file.tile[0].args)
-    # A transparent colour of an image without alpha channel is known to Pillow alone.
-    return deep and "transparency" not in file.info
+    # Pillow alone knows the transparent colour of an image without alpha channel, and CMYK's profile.
+    return deep and "transparency" not in file.info and file.mode != "CMYK"
 
 
-def decode_deep(path: Path, kind: str) -> np.ndarray:
-    """The values of a deep PNG or TIFF as uint16, `(H, W)` or `(H, W, C)`."""
+def decode_deep(file: Image.Image, path: Path) -> np.ndarray:
+    """The values of a deep PNG or TIFF as uint16, `(H, W)` or `(H, W, C)`.
+
+    Args:
+        file: what Pillow makes of it.
+        path: where it is.
+
+    Raises:
+        SrkdError: the file is damaged, or holds values of 32 bits.
+    """
     import imagecodecs
     import tifffile
 
     try:
-        if kind == "TIFF":
-            with tifffile.TiffFile(path) as file:
-                page = file.pages.first
+        if file.format == "TIFF":
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages.first
                 values = np.moveaxis(page.asarray(), 0, -1) if page.axes == "SYX" else page.asarray()
                 if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
                     values = np.iinfo(values.dtype).max - values
-        elif kind == "PNG":
+        elif file.format == "PNG":
             values = imagecodecs.png_decode(path.read_bytes())
         else:
-            with Image.open(path) as file:
-                values = np.asarray(file)
+            values = np.asarray(file)
     except (imagecodecs.PngError, tifffile.TiffFileError, RuntimeError) as error:
         raise SrkdError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    return narrow(values, str(path))
+
+
+def narrow(values: np.ndarray, name: str) -> np.ndarray:
+    """Values as uint16; uint8 as they are.
+
+    Raises:
+        SrkdError: they do not fit into 16 bits; `name` is the image's, for the message.
+    """
     if values.dtype == np.uint8:
         return values
     if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-        raise SrkdError(f"{path} holds 32-bit values, whose white is unknown; save it as 16 bit")
+        raise SrkdError(f"{name} holds 32-bit values, whose white is unknown; save it as 16 bit")
     return values.astype(np.uint16)
 
 

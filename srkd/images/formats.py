@@ -9,8 +9,15 @@ from srkd.errors import UsageError
 
 
 class Format(NamedTuple):
-    """What a file format can hold: transparency, 16 bits, the longest side in pixels; whether it loses, as
-    its quality says; and how it is written."""
+    """What a file format can hold.
+
+    Args:
+        alpha: whether it holds transparency.
+        deep: whether it holds 16 bits a channel.
+        longest: its longest side in pixels.
+        lossy: whether it has a quality.
+        options: Pillow's, for writing it.
+    """
 
     alpha: bool
     deep: bool
@@ -20,11 +27,7 @@ class Format(NamedTuple):
 
 
 JPEG = Format(False, False, 65_500, True, {"subsampling": "4:4:4"})
-
-
 TIFF = Format(True, True, 2**31 - 1, False, {"compression": "tiff_lzw"})
-
-
 # Level 4 takes half the time of Pillow's 6 for files a twentieth larger.
 FORMATS = {
     ".png": Format(True, True, 2**31 - 1, False, {"compress_level": 4}),
@@ -35,16 +38,12 @@ FORMATS = {
     ".tiff": TIFF,
     ".bmp": Format(False, False, 32_767, False, {}),
 }
-
-
 if features.check("avif"):
     FORMATS[".avif"] = Format(True, False, 65_536, True, {})
 
-
 SUFFIXES = tuple(FORMATS)
 
-
-# Photographs of a hundred megapixels exist; files of a few kilobytes that unfold to gigabytes, too.
+# Photographs of a hundred megapixels exist, and so do files of a few kilobytes that unpack to gigabytes.
 MEGAPIXELS = 200.0
 
 

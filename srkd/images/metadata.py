@@ -4,17 +4,12 @@ import io
 import struct
 import zlib
 
-import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 # Tags of the first directory that describe the file's own layout and not the photograph: all but names,
 # dates, camera and rights. The orientation is applied to the pixels.
 _LAYOUT_TAGS = {254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 283, 284, 296, 301, 317}
-
-
 _LAYOUT_TAGS |= {318, 319, 320, 322, 323, 324, 325, 330, 338, 339, 347, 513, 514, 529, 530, 531, 532}
-
-
 _LAYOUT_TAGS |= {700, 33723, 34377, 34675}
 
 
@@ -31,17 +26,6 @@ def cmyk_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         except (ImageCms.PyCMSError, OSError):
             pass
     return image.convert("RGB")
-
-
-def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns an array as EXIF's orientation 1 to 8 says."""
-    if orientation in (5, 6, 7, 8):
-        values = values.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        values = values[::-1]
-    if orientation in (2, 3, 6, 7):
-        values = values[:, ::-1]
-    return values
 
 
 def clean_exif(exif: Image.Exif) -> bytes | None:

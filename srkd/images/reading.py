@@ -10,13 +10,14 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from srkd.errors import SrkdError, UsageError
+from srkd.files import StrPath
 from srkd.images.deep import decode_deep, is_deep
 from srkd.images.formats import MEGAPIXELS, SUFFIXES
-from srkd.images.metadata import clean_exif, cmyk_to_srgb, turn_upright
+from srkd.images.metadata import clean_exif, cmyk_to_srgb
 from srkd.images.photo import Photo
 
 
-def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+def list_images(folder: StrPath, recursive: bool = False) -> list[Path]:
     """The image files in a folder, by name; with `recursive`, those of its subfolders too.
 
     Raises:
@@ -39,7 +40,7 @@ def is_hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: StrPath) -> np.ndarray:
     """Reads a photograph as `(H, W, 3)` uint8 RGB, EXIF orientation applied.
 
     Gray, palette and CMYK images become RGB; 16 bits are rounded to 8; an alpha channel is dropped.
@@ -59,15 +60,15 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def read_photo(path: str | Path, megapixels: float = MEGAPIXELS) -> Photo:
+def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
     """Reads a photograph in its own depth and colours, EXIF orientation applied.
 
-    CMYK becomes sRGB by its profile. An image of several frames is refused, but for the second picture that
-    phones hide in a JPEG.
+    CMYK becomes sRGB by its profile. Images of several frames are rejected, except for the second picture
+    that phones hide in a JPEG.
 
     Args:
         path: the file.
-        megapixels: the largest that is decoded.
+        megapixels: images whose header declares more are rejected.
 
     Raises:
         UsageError: there is no such file.
@@ -77,47 +78,74 @@ def read_photo(path: str | Path, megapixels: float = MEGAPIXELS) -> Photo:
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
     with open_image(path) as file:
-        width, height = file.size
-        if width * height > megapixels * 1e6:
-            raise SrkdError(
-                f"{path} has {width}x{height} pixels, more than {megapixels:g} megapixels; "
-                "raise --megapixels if it is what it claims to be"
-            )
-        if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
-            raise SrkdError(
-                f"{path} holds {file.n_frames} frames; animated and multi-page files are not supported, "
-                "extract the frames first"
-            )
+        _check(file, path, megapixels)
         # Before anything loads the pixels, which forgets how they were stored.
         deep = is_deep(file)
         exif = file.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
         # Takes the orientation out, too, which Pillow would apply to TIFFs while it loads them.
         described = clean_exif(exif)
-        icc = file.info.get("icc_profile")
-        dpi = file.info.get("dpi")
-        if deep:
-            values = decode_deep(path, file.format or "")
-        else:
-            if file.mode == "CMYK":
-                image, icc = cmyk_to_srgb(file, icc), None
-            elif file.has_transparency_data:
-                image = file.convert("LA" if file.mode == "LA" else "RGBA")
-            else:
-                image = file.convert("L" if file.mode in ("1", "L") else "RGB")
-            values = np.array(image)
-        pixels, alpha = _split(turn_upright(values, orientation))
-        gray = pixels.ndim == 2
+        icc, dpi = file.info.get("icc_profile"), file.info.get("dpi")
+        if file.mode == "CMYK":
+            icc = None
+        values = decode_deep(file, path) if deep else decode(file)
+        pixels, alpha, gray = split_channels(turn_upright(values, orientation))
         if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):
             icc = None
-        return Photo(
-            pixels=np.repeat(pixels[..., None], 3, axis=2) if gray else np.ascontiguousarray(pixels),
-            alpha=None if alpha is None else np.ascontiguousarray(alpha),
-            gray=gray,
-            icc=icc,
-            exif=described,
-            dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+        return Photo(pixels, alpha, gray, icc, described, (float(dpi[0]), float(dpi[1])) if dpi else None)
+
+
+def _check(file: Any, path: Path, megapixels: float) -> None:
+    width, height = file.size
+    if width * height > megapixels * 1e6:
+        raise SrkdError(
+            f"{path} declares {width}x{height} pixels, more than {megapixels:g} megapixels; "
+            "raise --megapixels to read it all the same"
         )
+    if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
+        raise SrkdError(
+            f"{path} holds {file.n_frames} frames; animated and multi-page files are not supported, "
+            "extract the frames first"
+        )
+
+
+def decode(image: Image.Image) -> np.ndarray:
+    """The pixels of a Pillow image of 8 bits: `(H, W)` gray, or `(H, W, C)` of 2 (gray and alpha), 3 or 4."""
+    if image.mode == "CMYK":
+        image = cmyk_to_srgb(image, image.info.get("icc_profile"))
+    elif image.has_transparency_data:
+        image = image.convert("LA" if image.mode in ("LA", "La") else "RGBA")
+    else:
+        image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+    return np.array(image)
+
+
+def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns an array as EXIF's orientation 1 to 8 says."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return values
+
+
+def split_channels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """An array `(H, W)` or `(H, W, 1 to 4)` as a `Photo` has it: RGB `(H, W, 3)`, alpha, and whether it is
+    gray.
+
+    Raises:
+        SrkdError: it has more channels.
+    """
+    channels = values.shape[2] if values.ndim == 3 else 1
+    if channels not in (1, 2, 3, 4):
+        raise SrkdError(f"an image of {channels} channels is not a photograph")
+    alpha = np.ascontiguousarray(values[..., -1]) if channels in (2, 4) else None
+    if channels < 3:
+        gray = values if values.ndim == 2 else values[..., 0]
+        return np.repeat(gray[..., None], 3, axis=2), alpha, True
+    return np.ascontiguousarray(values[..., :3]), alpha, False
 
 
 def measure(path: Path) -> int:
@@ -162,7 +190,8 @@ def _identify(stream: BinaryIO, path: Path) -> Any:
     # The common formats first, which is how Pillow keeps its own start short.
     for load_formats in (Image.preinit, Image.init):
         load_formats()
-        for build, accepts in [Image.OPEN[name] for name in Image.ID]:
+        # Another thread may be registering formats: it lists a name before what opens it.
+        for build, accepts in [Image.OPEN[name] for name in list(Image.ID) if name in Image.OPEN]:
             # A text says what this Pillow lacks for the format.
             accepted = accepts is None or accepts(start)
             if not accepted or isinstance(accepted, str):
@@ -174,13 +203,3 @@ def _identify(stream: BinaryIO, path: Path) -> Any:
                 continue
     raise UnidentifiedImageError(f"cannot identify {path}")
 
-
-def _split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colour, `(H, W)` or `(H, W, 3)`, and alpha."""
-    if values.ndim == 2:
-        return values, None
-    channels = values.shape[2]
-    if channels not in (1, 2, 3, 4):
-        raise SrkdError(f"an image of {channels} channels is not a photograph")
-    alpha = values[..., -1] if channels in (2, 4) else None
-    return (values[..., 0] if channels < 3 else values[..., :3]), alpha

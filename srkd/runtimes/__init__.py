@@ -1,4 +1,5 @@
-"""The runtimes that a generator may run on. Importing this package imports none of them."""
+"""The runtimes that a generator may run on: a file each, and a line in RUNTIMES. Importing this package imports
+none of them."""
 
 from typing import Literal, NamedTuple
 
@@ -19,10 +20,10 @@ class Runtime(NamedTuple):
     """A runtime.
 
     Args:
-        module: where its `open_runner(model, name, settings)` lives.
-        takes: the model it opens: the path of an `onnx` file, or a torch `module`.
+        module: the file with its `open_runner(model, name, settings) -> Runner`.
+        takes: the model that it opens: the path of an `onnx` file, or a torch `module`.
         package: the distribution that has to be installed.
-        runs: what it runs, and where, for the user.
+        runs: what it runs and where, for the user.
     """
 
     module: str

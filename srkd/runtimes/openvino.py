@@ -2,12 +2,13 @@
 
 import importlib.util
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from srkd.errors import UsageError
+from srkd.errors import SrkdError, UsageError, first_line
 from srkd.runtimes import Settings
 from srkd.runtimes.runner import UNKNOWN_MEMORY, Run, Runner, check_cpu
 
@@ -16,26 +17,17 @@ def open_runner(model: Path, name: str, settings: Settings) -> Runner:
     """Opens an ONNX file that srkd exported.
 
     Raises:
-        UsageError: OpenVINO is not installed, or the file is of other origin.
+        UsageError: OpenVINO is not installed, or the file comes from another program.
+        SrkdError: the file is damaged.
     """
     check_cpu(settings, "OpenVINO")
     if importlib.util.find_spec("openvino") is None:
         raise UsageError("the openvino backend is not installed; pip install 'srkd[openvino]'")
-    import openvino
-
-    header = read_onnx_header(model)
+    threads = {} if settings.threads is None else {"INFERENCE_NUM_THREADS": settings.threads}
+    run, header = _compile(model, {"PERFORMANCE_HINT": "LATENCY", **threads})
     if "radius" not in header:
         raise UsageError(f"{model} was not exported by srkd; use --backend onnxruntime")
-    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if settings.threads is not None:
-        options["INFERENCE_NUM_THREADS"] = settings.threads
-    compiled = openvino.Core().compile_model(model, "CPU", options)
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        return np.array(compiled(batch)[0])
-
-    memory = header.get("memory", UNKNOWN_MEMORY)
-    scale = header["config"]["scale"]
+    memory, scale = header.get("memory", UNKNOWN_MEMORY), header["config"]["scale"]
     return Runner(name, scale, header["radius"], run, True, memory, "OpenVINO, CPU")
 
 
@@ -44,18 +36,34 @@ def open_file(path: Path) -> Run:
 
     Returns:
         A function from float32 `(N, 3, H, W)` in [0, 1] to `(N, 3, scale*H, scale*W)`.
+
+    Raises:
+        SrkdError: the file is damaged.
     """
+    return _compile(path, {})[0]
+
+
+def _compile(path: Path, options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
+    """What runs a file, and what srkd wrote into it where it is ONNX."""
     import openvino
 
-    # Without the hint, CPUs that have bfloat16 would compute in it.
-    model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda batch: np.array(model(batch)[0])
+    # Mapped files can be neither renamed nor replaced on Windows.
+    core = openvino.Core()
+    core.set_property({"ENABLE_MMAP": False})
+    try:
+        model = core.read_model(path)
+        # Without the hint, CPUs that have bfloat16 would compute in it.
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **options})
+    except RuntimeError as error:
+        raise SrkdError(f"{path} is not a model that OpenVINO can open: {first_line(error)}") from error
+    place = ["framework", "srkd"]
+    header = json.loads(model.get_rt_info(place).value) if model.has_rt_info(place) else {}
+    # A request holds its own buffers, and runs for one thread at a time.
+    local = threading.local()
 
+    def run(batch: np.ndarray) -> np.ndarray:
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        return np.array(local.request.infer([batch])[0])
 
-def read_onnx_header(path: Path) -> dict[str, Any]:
-    import onnx
-
-    for item in onnx.load(path).metadata_props:
-        if item.key == "srkd":
-            return json.loads(item.value)
-    return {}
+    return run, header

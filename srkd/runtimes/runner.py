@@ -11,25 +11,20 @@ import numpy as np
 import psutil
 
 from srkd.errors import SrkdError, UsageError
+from srkd.images import resample
+from srkd.images.tensors import to_planes, white_of
 from srkd.runtimes import Settings
 
+# float32 `(N, 3, H, W)` in [0, 1] to `(N, 3, scale*H, scale*W)`; of one image where a runtime takes no more.
 Run = Callable[[np.ndarray], np.ndarray]
-
-
-# Memory that the automatic tile size may take, where there is four times as much to spare.
+# Memory that the automatic tile size may take, where four times as much is available.
 BUDGET = 400 * 2**20
-
-
 # LR pixels around an output pixel, of networks whose receptive field is unknown: their windows have 8 to 32.
 FOREIGN_RADIUS = 32
 # Bytes per LR pixel of a network that does not say: 64 float32 channels at four times the size, twice.
 UNKNOWN_MEMORY = 2 * 64 * 4 * 16.0
-
-
 # What runtimes take over what is alive in a network: ONNX Runtime 1.66 times on the shipped student.
 OVERHEAD = 1.7
-
-
 # Sides below which no tile is divided further when memory runs out.
 SMALLEST = 16
 
@@ -49,9 +44,9 @@ class Part(NamedTuple):
     fade: tuple[int, int] = (0, 0)
 
     def strips(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
-        """The part a few rows at a time, so that what is made of it takes little memory: rows of the enlarged
-        image, values `(h, w, 3)`, and where anything overlaps the share `(h, w)` in [0, 1], which rises
-        over it."""
+        """The part a few rows at a time, so that what is made from it takes little memory: rows of the
+        enlarged image, values `(h, w, 3)`, and where parts overlap the share `(h, w)` in [0, 1] of this one,
+        which rises over the overlap."""
         height, width = self.values.shape[:2]
         down, across = (
             np.minimum(1, (np.arange(length) + 1) / (fade + 1), dtype=np.float32)
@@ -102,8 +97,6 @@ class Runner:
             tile: side of the tiles in LR pixels, as for `parts`.
         """
         if self.run is None:
-            from srkd.images import resample
-
             return resample.upscale_bicubic(image, self.scale)
         result = np.empty((image.shape[0] * self.scale, image.shape[1] * self.scale, 3), np.uint8)
         for part in self.parts(image, tile):
@@ -117,9 +110,9 @@ class Runner:
         for which memory does not suffice is halved, and so are those after it.
 
         Args:
-            image: `(H, W, 3)` uint8 or uint16.
-            tile: side of the tiles in LR pixels, without their overlap; the whole image at once when 0; by
-                the memory there is when None.
+            image: `(H, W, 3)` uint8, uint16, or floating point with 1 for white.
+            tile: side of the tiles in LR pixels, without their overlap; 0 for the whole image at once; None
+                to choose it by free memory.
 
         Raises:
             SrkdError: there is not even memory for the smallest tile.
@@ -179,13 +172,10 @@ class Runner:
         return length if count == 1 else ceil((length - 2 * self.radius) / count) + 2 * self.radius
 
     def _run_window(self, window: np.ndarray) -> np.ndarray:
-        white = np.float32(np.iinfo(window.dtype).max)
         if self.run is None:
-            from srkd.images import resample
-
-            return resample.upscale_bicubic(window / white, self.scale).astype(np.float32, copy=False)
-        batch = np.ascontiguousarray(window.transpose(2, 0, 1)[None], dtype=np.float32) / white
-        return self.run(batch)[0].transpose(1, 2, 0)
+            values = resample.upscale_bicubic(window / white_of(window.dtype), self.scale)
+            return values.astype(np.float32, copy=False)
+        return self.run(to_planes(window))[0].transpose(1, 2, 0)
 
     def _crop(self, values: np.ndarray, rows: _Span, columns: _Span, fade: int) -> Part:
         """A window's result without its surroundings."""
@@ -214,8 +204,7 @@ def put(target: np.ndarray, part: Part) -> None:
     for rows, values, mask in part.strips():
         place = rows, part.columns
         if not plain:
-            white = np.iinfo(target.dtype).max
-            values = values.clip(0, 1) * np.float32(white)
+            values = values.clip(0, 1) * white_of(target.dtype)
         if mask is not None:
             values = target[place] + (values - target[place]) * mask[..., None]
         np.copyto(target[place], values if plain else np.rint(values), casting="unsafe")
@@ -259,7 +248,7 @@ def _cut(length: int, tile: int, radius: int) -> list[_Span]:
 
 
 def _is_memory(error: Exception) -> bool:
-    """Whether a runtime ran out of memory; each says it in its own way."""
+    """Whether a runtime ran out of memory, which each reports in its own way."""
     return isinstance(error, MemoryError) or bool(
         re.search(
             r"out of memory|not enough memory|bad.?alloc|(failed|can't|unable) to allocate", str(error), re.I

@@ -1,5 +1,8 @@
 """torch, on CUDA, MPS or the CPU."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,7 @@ from srkd.models.cost import count_memory
 from srkd.models.fusing import fuse
 from srkd.runtimes import Device, Settings
 from srkd.runtimes.runner import FOREIGN_RADIUS, UNKNOWN_MEMORY, Runner
-from srkd.terminal import console
+from srkd.terminal import note
 
 
 def open_runner(model: Any, name: str, settings: Settings) -> Runner:
@@ -23,8 +26,6 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
     model = fuse(model) if ours else model
     memory = count_memory(model) if ours else UNKNOWN_MEMORY
     device = best_device() if settings.device == "auto" else settings.device
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
     try:
         model = model.to(device, memory_format=torch.channels_last)
     except (RuntimeError, AssertionError) as error:
@@ -35,16 +36,20 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
     half = [kind]
 
     @torch.inference_mode()
-    def run(batch: np.ndarray) -> np.ndarray:
+    def compute(batch: np.ndarray) -> np.ndarray:
         images = torch.from_numpy(batch).to(device)
         if half[0] is not None:
             with torch.autocast(device, half[0]):
                 found = model(images).float()
             if torch.isfinite(found).all():
                 return found.cpu().numpy()
-            console.print(f"{name}: {half[0]} overflows, continuing in fp32", markup=False)
+            note(f"{name}: {half[0]} overflows, continuing in fp32", "warning")
             half[0] = None
         return model(images).float().cpu().numpy()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with limit_threads(settings.threads):
+            return compute(batch)
 
     radius = getattr(model, "radius", FOREIGN_RADIUS)
     return Runner(name, model.scale, radius, run, ours, memory, f"torch, {device}")
@@ -53,3 +58,29 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
 def best_device() -> Device:
     """CUDA or MPS where there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+_lock = threading.Lock()
+# How many blocks below are running, and what torch's number of threads was before the first.
+_limits = {"running": 0, "before": 0}
+
+
+@contextmanager
+def limit_threads(count: int | None) -> Iterator[None]:
+    """Inside, torch computes with as many CPU threads; afterwards with as many as before. The number is
+    torch's own and not the network's, so what others set while a block runs is lost when it ends."""
+    if count is None:
+        yield
+        return
+    with _lock:
+        if _limits["running"] == 0:
+            _limits["before"] = torch.get_num_threads()
+        _limits["running"] += 1
+    # Of this thread, and of those that have not computed anything yet.
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        with _lock:
+            _limits["running"] -= 1
+            torch.set_num_threads(_limits["before"])
