@@ -1,9 +1,11 @@
 """Files that appear whole or not at all, and their hashes."""
 
 import contextlib
+import errno
 import hashlib
 import os
-import tempfile
+import secrets
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,30 +16,93 @@ from srkd.errors import SrkdError
 StrPath = str | Path
 
 
+# What to do where a file cannot be written, by what the system says; EFBIG is a limit on a file's size.
+_REMEDIES = {
+    ("ENOSPC", "EDQUOT", "EFBIG"): "{reason}; free some space or choose another place",
+    ("EACCES", "EPERM", "EROFS"): "{reason}; choose a place where you may write",
+    ("ENAMETOOLONG",): "its name is too long; choose a shorter one",
+    ("EISDIR",): "there is a folder of that name; choose another name",
+    ("ENOTDIR", "EEXIST"): "{file} is a file, not a folder; choose another place",
+}
+# What file systems allow for a name: bytes, on Windows characters.
+_LONGEST_NAME = 255
+
+
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: StrPath) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it over `path` on success, removes it otherwise.
 
     The file is flushed to disk before the rename, so a crash leaves the old file or the new one.
 
     Raises:
-        SrkdError: the file cannot be written (disk full, no permission, a folder in its place).
+        SrkdError: the file cannot be written; the message says why and what to do.
     """
     path = Path(path)
     # The suffix stays last: writers such as Pillow choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(_hidden_name(path.stem, f".part{path.suffix}"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
         _replace(temporary, path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SrkdError(f"cannot write {path}: {reason}; free some space or choose another place") from error
+        raise _explain(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def publish(path: StrPath, beside: Sequence[str] = ()) -> Iterator[Path]:
+    """Yields a path of the same name in a temporary folder. What is written there, and the files next to it
+    with the suffixes `beside`, are moved to `path`'s folder together on success, and removed otherwise.
+
+    Raises:
+        SrkdError: the files cannot be written; the message says why and what to do.
+    """
+    path = Path(path)
+    folder = path.with_name(_hidden_name(path.stem, ".part"))
+    try:
+        _make_folder(path)
+        folder.mkdir()
+        draft = folder / path.name
+        yield draft
+        # The file itself last: where it is, what belongs to it is there.
+        for suffix in (*beside, path.suffix):
+            written = draft.with_suffix(suffix)
+            _flush(written)
+            _replace(written, path.with_suffix(suffix))
+    except OSError as error:
+        raise _explain(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hidden_name(stem: str, ending: str) -> str:
+    """A name that no other process or thread uses, cut to what file systems allow."""
+    ending = f".{secrets.token_hex(4)}{ending}"
+    while stem and _length(f".{stem}{ending}") > _LONGEST_NAME:
+        stem = stem[:-1]
+    return f".{stem}{ending}"
+
+
+def _length(name: str) -> int:
+    return len(name) if os.name == "nt" else len(os.fsencode(name))
+
+
+def _make_folder(path: Path) -> None:
+    """Makes a file's folder, and raises now what would otherwise be raised when the work is done."""
+    if _length(path.name) > _LONGEST_NAME:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def _flush(path: Path) -> None:
+    # Opened for writing, which Windows asks for.
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -51,32 +116,17 @@ def _replace(source: Path, target: Path) -> None:
     source.replace(target)
 
 
-@contextlib.contextmanager
-def publish(path: str | Path, beside: Sequence[str] = ()) -> Iterator[Path]:
-    """Yields a path of the same name in a temporary folder; what is written there, and the files of the
-    suffixes `beside` next to it, move to `path`'s folder together on success, and are gone otherwise.
-
-    Raises:
-        SrkdError: the files cannot be written.
-    """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-            draft = Path(folder) / path.name
-            yield draft
-            # The file itself last: where it is, what belongs to it is there.
-            for suffix in (*beside, path.suffix):
-                written = draft.with_suffix(suffix)
-                with written.open("rb+") as file:
-                    os.fsync(file.fileno())
-                _replace(written, path.with_suffix(suffix))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SrkdError(f"cannot write {path}: {reason}; free some space or choose another place") from error
+def _explain(path: Path, error: OSError) -> SrkdError:
+    """The line that says why a file cannot be written, and what to do."""
+    reason, code = error.strerror or str(error), errno.errorcode.get(error.errno or 0, "")
+    # A remedy that names a file holds only where there is one.
+    file = next((parent for parent in path.parents if parent.is_file()), None)
+    remedies = [text for codes, text in _REMEDIES.items() if code in codes and (file or "{file}" not in text)]
+    text = remedies[0] if remedies else "{reason}"
+    return SrkdError(f"cannot write {path}: {text.format(reason=reason, file=file)}")
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: StrPath, text: str) -> None:
     """Writes a UTF-8 text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
