@@ -22,6 +22,8 @@ from .errors import SrkdError as SrkdError
 from .errors import UsageError as UsageError
 from .models import create_discriminator as create_discriminator
 from .models import create_generator as create_generator
+from .upscaling.upscaler import Upscaler as Upscaler
+from .upscaling.upscaler import upscale_image as upscale_image
 from .weights.store import load_generator as load_generator
 from .weights.store import save_generator as save_generator
 

@@ -9,11 +9,26 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from srkd.errors import SrkdError
+from srkd.errors import SrkdError, UsageError
 
 # A path as public functions take it.
 StrPath = str | Path
+
+
+def check_path(name: str, value: Any) -> None:
+    """Raises UsageError unless the value of an argument is a path."""
+    if not isinstance(value, str | Path):
+        raise UsageError(f"{name} must be a path, not {describe_type(value)}")
+
+
+def describe_type(value: Any) -> str:
+    """A value's type for messages: `a numpy ndarray`, `a list`."""
+    kind = type(value)
+    package = kind.__module__.partition(".")[0]
+    name = kind.__name__ if package == "builtins" else f"{package} {kind.__name__}"
+    return f"an {name}" if name[0].lower() in "aeio" else f"a {name}"
 
 
 # What to do where a file cannot be written, by what the system says; EFBIG is a limit on a file's size.
@@ -46,7 +61,7 @@ def replacing(path: StrPath) -> Iterator[Path]:
         _flush(temporary)
         _replace(temporary, path)
     except OSError as error:
-        raise _explain(path, error) from error
+        raise explain_write_error(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -73,7 +88,7 @@ def publish(path: StrPath, beside: Sequence[str] = ()) -> Iterator[Path]:
             _flush(written)
             _replace(written, path.with_suffix(suffix))
     except OSError as error:
-        raise _explain(path, error) from error
+        raise explain_write_error(path, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -116,7 +131,7 @@ def _replace(source: Path, target: Path) -> None:
     source.replace(target)
 
 
-def _explain(path: Path, error: OSError) -> SrkdError:
+def explain_write_error(path: Path, error: OSError) -> SrkdError:
     """The line that says why a file cannot be written, and what to do."""
     reason, code = error.strerror or str(error), errno.errorcode.get(error.errno or 0, "")
     # A remedy that names a file holds only where there is one.

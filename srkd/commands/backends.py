@@ -5,11 +5,20 @@ from importlib.metadata import PackageNotFoundError, version
 from rich.table import Table
 
 from srkd.runtimes import RUNTIMES
-from srkd.terminal import console
+from srkd.terminal import Progress, reports, show
 
 
-def list_backends() -> list[dict[str, str]]:
-    """Prints and returns the backends: `name`, `version` (empty where it is not installed), `runs`."""
+@reports
+def list_backends(*, verbose: bool = True, progress: Progress | None = None) -> list[dict[str, str]]:
+    """List the runtimes that `srkd upscale` can use, and which are installed.
+
+    Args:
+        verbose: print the table.
+        progress: never called; every command takes it.
+
+    Returns:
+        For each `name`, `version` (empty where it is not installed) and `runs`: what it runs, and where.
+    """
     rows = []
     table = Table("backend", "version", "runs")
     for name, runtime in RUNTIMES.items():
@@ -18,6 +27,6 @@ def list_backends() -> list[dict[str, str]]:
         except PackageNotFoundError:
             found = ""
         rows.append({"name": name, "version": found, "runs": runtime.runs})
-        table.add_row(name, found or f"not installed; pip install 'srkd[{name}]'", runtime.runs)
-    console.print(table)
+        table.add_row(name, found or f"not installed; pip install 'srkd[{runtime.extra}]'", runtime.runs)
+    show(table)
     return rows

@@ -202,4 +202,3 @@ def _identify(stream: BinaryIO, path: Path) -> Any:
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue
     raise UnidentifiedImageError(f"cannot identify {path}")
-

@@ -1,5 +1,5 @@
-"""The runtimes that a generator may run on: a file each, and a line in RUNTIMES. Importing this package imports
-none of them."""
+"""The runtimes that a generator may run on: a file each, and a line in RUNTIMES. Importing this package
+imports none of them."""
 
 from typing import Literal, NamedTuple
 
@@ -23,23 +23,37 @@ class Runtime(NamedTuple):
         module: the file with its `open_runner(model, name, settings) -> Runner`.
         takes: the model that it opens: the path of an `onnx` file, or a torch `module`.
         package: the distribution that has to be installed.
+        extra: the extra of srkd that installs it; empty where srkd alone does.
         runs: what it runs and where, for the user.
     """
 
     module: str
     takes: Literal["onnx", "module"]
     package: str
+    extra: str
     runs: str
 
 
 RUNTIMES: dict[str, Runtime] = {
     "onnxruntime": Runtime(
-        "srkd.runtimes.onnxruntime", "onnx", "onnxruntime", "ONNX files; srkd's weights, converted once; CPU"
+        "srkd.runtimes.onnxruntime",
+        "onnx",
+        "onnxruntime",
+        "",
+        "ONNX files; srkd's weights, converted once; CPU",
     ),
     "torch": Runtime(
-        "srkd.runtimes.torch", "module", "torch", "srkd's weights and what spandrel loads; CUDA, MPS, CPU"
+        "srkd.runtimes.torch",
+        "module",
+        "torch",
+        "train",
+        "srkd's weights and what spandrel loads; CUDA, MPS, CPU",
     ),
     "openvino": Runtime(
-        "srkd.runtimes.openvino", "onnx", "openvino", "srkd's ONNX files and weights, converted once; CPU"
+        "srkd.runtimes.openvino",
+        "onnx",
+        "openvino",
+        "openvino",
+        "srkd's ONNX files and weights, converted once; CPU",
     ),
 }

@@ -76,9 +76,7 @@ def open_onnx(path: Path, threads: int | None = None) -> OnnxModel:
         return OnnxModel(path.stem, header["config"]["scale"], header["radius"], run, header)
     shape = session.get_inputs()[0].shape
     if len(shape) == 4 and (isinstance(shape[2], int) or isinstance(shape[3], int)):
-        raise UsageError(
-            f"{path} takes only images of {shape[3]}x{shape[2]}; export it with dynamic sizes"
-        )
+        raise UsageError(f"{path} takes only images of {shape[3]}x{shape[2]}; export it with dynamic sizes")
     scale, multiple, white = _try_out(path, run)
 
     def run_any(batch: np.ndarray) -> np.ndarray:

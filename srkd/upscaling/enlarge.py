@@ -1,27 +1,72 @@
-"""A photograph enlarged, with its transparency, depth and gray."""
+"""A photograph enlarged, with its transparency, depth and gray; in memory, or from file to file."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from srkd.errors import SrkdError
-from srkd.images.formats import Format
+from srkd.images.formats import FORMATS, MEGAPIXELS, Format
 from srkd.images.photo import Photo
-from srkd.images.reading import to_bytes
+from srkd.images.reading import read_photo, to_bytes
+from srkd.images.tensors import to_levels, white_of
+from srkd.images.writing import write_photo
 from srkd.runtimes.runner import Part, Runner, put
+from srkd.upscaling.nearest import find_nearest
+
+# What is not written to a file may be as an array can be.
+IN_MEMORY = Format(alpha=True, deep=True, longest=2**31 - 1, lossy=False, options={})
+Advance = Callable[[float], None]
+
+
+def enlarge_file(
+    model: Runner,
+    source: Path,
+    target: Path,
+    scale: float,
+    *,
+    quality: int = 95,
+    tile: int | None = None,
+    megapixels: float = MEGAPIXELS,
+    advance: Advance = lambda pixels: None,
+) -> None:
+    """Enlarges an image file into another, which appears whole or not at all.
+
+    Args:
+        model: what enlarges.
+        source, target: the files. The target's suffix is its format.
+        scale: result size over the source's.
+        quality: 1 to 100, of lossy formats.
+        tile: as for `Runner.parts`.
+        megapixels: images whose header declares more are rejected.
+        advance: called with the LR pixels of each part that is done.
+
+    Raises:
+        SrkdError: the image cannot be read, enlarged or written; the message names it.
+    """
+    photo = read_photo(source, megapixels)
+    try:
+        picture = enlarge(model, photo, FORMATS[target.suffix.lower()], scale, tile, advance)
+    except SrkdError as error:
+        raise SrkdError(f"{source}: {error}") from error
+    except MemoryError as error:
+        raise SrkdError(f"{source}, enlarged, does not fit into memory") from error
+    # Without its pixels, whose memory the encoder may need.
+    write_photo(target, picture, replace(photo, pixels=photo.pixels[:0], alpha=None), quality)
 
 
 def enlarge(
     model: Runner,
     photo: Photo,
-    kind: Format,
+    kind: Format = IN_MEMORY,
     scale: float | None = None,
     tile: int | None = None,
-    advance: Callable[[float], None] = lambda pixels: None,
+    advance: Advance = lambda pixels: None,
 ) -> Image.Image | np.ndarray:
-    """Enlarges a photograph into a picture that `write_photo` takes.
+    """Enlarges a photograph.
 
     Tiles go straight into the picture, so that memory holds it once. Colours under full transparency, which
     would bleed into edges as dark fringes, are replaced by those of the nearest visible pixel; a format
@@ -30,10 +75,15 @@ def enlarge(
     Args:
         model: what enlarges.
         photo: the LR photograph.
-        kind: the format's abilities.
-        scale: result size over the photograph's; the model's when not given.
+        kind: the abilities of the format that it is for.
+        scale: result size over the photograph's; the model's when not given. Other sizes are resampled from
+            the model's (Lanczos).
         tile: as for `Runner.parts`.
         advance: called with the LR pixels of each part that is done.
+
+    Returns:
+        8 bits as a Pillow image (L, LA, RGB, RGBA). 16 bits as an array `(H, W)`, or `(H, W, C)` of 2, 3 or
+        4 channels, and so floating point, in [0, 1].
 
     Raises:
         SrkdError: the result is larger than the format allows, or memory does not suffice.
@@ -53,26 +103,45 @@ def enlarge(
         pixels = _bleed(pixels, alpha)
     if not kind.deep:
         pixels, alpha = to_bytes(pixels), None if alpha is None else to_bytes(alpha)
-    large = (height * model.scale, width * model.scale)
-    picture = _blank(large, photo.gray, alpha is not None, pixels.dtype)
+    picture = _run(model, pixels, alpha, photo.gray, tile, advance)
+    if size != (height * model.scale, width * model.scale):
+        picture = _resize(picture, size)
+    if isinstance(picture, Image.Image):
+        return picture
+    picture = to_levels(picture, picture.dtype) if picture.dtype == np.float32 else picture
+    return picture[..., 0] if picture.shape[2] == 1 else picture
+
+
+def _run(
+    model: Runner,
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    gray: bool,
+    tile: int | None,
+    advance: Advance,
+) -> Any:
+    """The picture at the model's own scale; alpha after the colours."""
+    large = (pixels.shape[0] * model.scale, pixels.shape[1] * model.scale)
+    picture = _blank(large, gray, alpha is not None, pixels.dtype)
     share = 1 if alpha is None else 2
     for part in model.parts(pixels, tile):
-        _place(picture, part._replace(values=_mean(part.values)) if photo.gray else part)
+        _place(picture, part._replace(values=_mean(part.values)) if gray else part)
         advance(_area(part, model.scale) / share)
-    if alpha is not None:
-        plane = _blank(large, True, False, pixels.dtype)
-        for part in _enlarge_alpha(model, alpha, tile):
-            _place(plane, part)
-            advance(_area(part, model.scale) / share)
-        if isinstance(picture, Image.Image):
-            picture.putalpha(plane)
-        else:
-            picture[..., -1] = plane[..., 0]
-    return picture if size == large else _resize(picture, size)
+    if alpha is None:
+        return picture
+    plane = _blank(large, True, False, pixels.dtype)
+    for part in _enlarge_alpha(model, alpha, tile):
+        _place(plane, part)
+        advance(_area(part, model.scale) / share)
+    if isinstance(picture, Image.Image):
+        picture.putalpha(plane)
+    else:
+        picture[..., -1] = plane[..., 0]
+    return picture
 
 
 def _blank(size: tuple[int, int], gray: bool, alpha: bool, dtype: Any) -> Any:
-    """A black picture: Pillow's for 8 bits, an array `(H, W, C)` for 16."""
+    """A black picture: Pillow's for 8 bits, an array `(H, W, C)` for others."""
     if dtype == np.uint8:
         return Image.new(("L" if gray else "RGB") + "A" * alpha, (size[1], size[0]))
     return np.zeros((*size, (1 if gray else 3) + alpha), dtype)
@@ -83,18 +152,15 @@ def _place(picture: Any, part: Part) -> None:
         put(picture[..., : part.values.shape[2]], part)
         return
     for rows, values, mask in part.strips():
-        pixels = np.rint(values.clip(0, 1) * 255).astype(np.uint8)
+        pixels = to_levels(values, np.uint8)
         strip = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        shape = None if mask is None else Image.fromarray(np.rint(mask * 255).astype(np.uint8))
+        shape = None if mask is None else Image.fromarray(to_levels(mask, np.uint8))
         picture.paste(strip.convert(picture.mode), (part.columns.start, rows.start), shape)
 
 
 def _enlarge_alpha(model: Runner, alpha: np.ndarray, tile: int | None) -> Iterator[Part]:
     """Alpha as a gray image; kept between its neighbours, so that what is clear or opaque stays so."""
-    from scipy.ndimage import maximum_filter, minimum_filter
-
-    white = np.float32(np.iinfo(alpha.dtype).max)
-    limits = [filtered(alpha, 3, mode="nearest") / white for filtered in (minimum_filter, maximum_filter)]
+    limits = [_over_neighbours(alpha, choose) / white_of(alpha.dtype) for choose in (np.minimum, np.maximum)]
     factor = model.scale
     for part in model.parts(np.repeat(alpha[..., None], 3, axis=2), tile):
         place = tuple(slice(axis.start // factor, axis.stop // factor) for axis in (part.rows, part.columns))
@@ -102,25 +168,27 @@ def _enlarge_alpha(model: Runner, alpha: np.ndarray, tile: int | None) -> Iterat
         yield part._replace(values=_mean(part.values).clip(low, high))
 
 
+def _over_neighbours(plane: np.ndarray, choose: Callable[..., np.ndarray]) -> np.ndarray:
+    """The least or greatest of the 3x3 pixels around each."""
+    padded = np.pad(plane, 1, mode="edge")
+    rows = choose(choose(padded[:-2], padded[1:-1]), padded[2:])
+    return choose(choose(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+
+
 def _mean(values: np.ndarray) -> np.ndarray:
     return values.mean(axis=2, keepdims=True)
 
 
 def _area(part: Part, scale: int) -> float:
-    """LR pixels that a part is, without what overlaps."""
+    """LR pixels of a part, without its overlaps."""
     height, width = part.values.shape[:2]
     return (height - part.fade[0]) * (width - part.fade[1]) / scale**2
 
 
 def _bleed(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Gives pixels that are fully transparent the colour of the nearest that is not."""
-    from scipy.ndimage import distance_transform_edt
-
-    clear = alpha == 0
-    if not clear.any() or clear.all():
-        return pixels
-    nearest: Any = distance_transform_edt(clear, return_distances=False, return_indices=True)
-    return pixels[nearest[0], nearest[1]]
+    """Gives fully transparent pixels the colour of the nearest that is not."""
+    visible = alpha != 0
+    return pixels[find_nearest(visible)] if visible.any() and not visible.all() else pixels
 
 
 def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -130,14 +198,13 @@ def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _resize(picture: Any, size: tuple[int, int]) -> Any:
-    """Resamples to the wanted size, antialiased; 16 bits by way of floats, a channel at a time."""
+    """Resamples to the wanted size, antialiased; other than 8 bits by way of floats, a channel at a time."""
     target = (size[1], size[0])
     if isinstance(picture, Image.Image):
         return picture.resize(target, Image.Resampling.LANCZOS)
     result = np.empty((*size, picture.shape[2]), picture.dtype)
     for channel in range(picture.shape[2]):
-        plane = Image.fromarray(picture[..., channel].astype(np.float32)).resize(
-            target, Image.Resampling.LANCZOS
-        )
-        result[..., channel] = np.rint(np.asarray(plane).clip(0, 65535))
+        plane = Image.fromarray(picture[..., channel].astype(np.float32))
+        values = np.asarray(plane.resize(target, Image.Resampling.LANCZOS)).clip(0, white_of(picture.dtype))
+        result[..., channel] = values if picture.dtype == np.float32 else np.rint(values)
     return result

@@ -1,23 +1,28 @@
-"""Weights to something that enlarges: the runtime that suits them, and the conversion it needs."""
+"""From weights to a runner: the runtime that suits them, and the conversion that it needs."""
 
 import importlib
 import shutil
 import sys
 from pathlib import Path
+from typing import get_args
 
 from platformdirs import user_cache_path
 
 from srkd import __version__
-from srkd.errors import UsageError
-from srkd.files import hash_file
+from srkd.errors import UsageError, choose
+from srkd.files import StrPath, check_path, hash_file
 from srkd.runtimes import RUNTIMES, Backend, Device, Precision, Settings
 from srkd.runtimes.runner import Runner
-from srkd.terminal import console
-from srkd.weights.catalogue import find_onnx, find_weights, read_header
+from srkd.terminal import say
+from srkd.upscaling.limits import check_options
+from srkd.weights.catalogue import find_onnx, find_weights, list_shipped, read_header
+
+# Not weights but a resampler, which takes their place.
+BICUBIC = "bicubic"
 
 
 def open_runner(
-    weights: str | Path,
+    weights: StrPath,
     device: Device = "auto",
     scale: int = 4,
     *,
@@ -42,9 +47,12 @@ def open_runner(
             these weights, or an ONNX file that does not enlarge RGB images.
         SrkdError: the file is damaged.
     """
-    if str(weights) == "bicubic":
+    for kind, value, choices in (("backend", backend, Backend), ("device", device, Device)):
+        choose(kind, value, get_args(choices))
+    choose("precision", precision, get_args(Precision))
+    if str(weights) == BICUBIC:
         # Two neighbours on either side; a few float64 images of the result.
-        return Runner("bicubic", scale, 3, None, memory=100.0 * scale**2, runtime="SciPy")
+        return Runner(BICUBIC, scale, 3, None, memory=100.0 * scale**2, runtime="NumPy")
     path = find_weights(weights)
     if backend == "auto":
         backend = "onnxruntime" if path.suffix == ".onnx" else "torch"
@@ -61,9 +69,47 @@ def open_runner(
     return opener.open_runner(model, path.stem, Settings(device, threads, precision))
 
 
-def prefer(weights: str | Path, device: Device) -> Backend:
-    """The backend that upscales these weights best: torch on a GPU, and for what only torch runs; else ONNX
-    Runtime, which starts and runs faster on a CPU."""
+def open_fastest(
+    weights: StrPath | None,
+    scale: float | None = None,
+    *,
+    backend: Backend = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    threads: int | None = None,
+) -> Runner:
+    """Like `open_runner`, on the backend that is fastest where none is named, with the default weights where
+    none are. The result's scale is that of the weights, of bicubic the whole number nearest to `scale`."""
+    weights = weights or default_weights()
+    check_path("weights", weights)
+    check_options(scale=scale, threads=threads)
+    return open_runner(
+        weights,
+        device,
+        max(1, round(scale or 4)),
+        backend=prefer(weights, device) if backend == "auto" else backend,
+        threads=threads,
+        precision=precision,
+    )
+
+
+def default_weights() -> str:
+    """The shipped weights that upscale where none are named.
+
+    Raises:
+        UsageError: there are none.
+    """
+    for name, entry in list_shipped().items():
+        if entry.get("default"):
+            return name
+    raise UsageError("no default weights are installed; give --weights FILE (srkd quickstart makes some)")
+
+
+def prefer(weights: StrPath, device: Device) -> Backend:
+    """The backend that runs these weights fastest: torch on a GPU, and for what torch alone runs; otherwise
+    ONNX Runtime, which starts and runs faster on a CPU."""
+    if str(weights) == BICUBIC:
+        return "auto"
     path = find_weights(weights)
     if path.suffix == ".onnx":
         return "onnxruntime"
@@ -75,7 +121,7 @@ def prefer(weights: str | Path, device: Device) -> Backend:
 
 
 def convert(path: Path) -> Path:
-    """The ONNX file of weights of this package, made at first use and kept in the user's cache.
+    """The ONNX file of weights of this package, written at first use and kept in the user's cache.
 
     Raises:
         UsageError: weights of another package.
@@ -87,7 +133,7 @@ def convert(path: Path) -> Path:
         raise UsageError(f"{path} was not written by srkd; use --backend torch")
     target = user_cache_path("srkd") / "onnx" / f"{path.stem}-{hash_file(path, 16)}-{__version__}.onnx"
     if not target.is_file():
-        console.print(f"converting {path.name} to ONNX, once -> {target}", markup=False)
+        say(f"converting {path.name} to ONNX, once -> {target}")
         from srkd.exports.writing import write_onnx
         from srkd.weights.store import load_generator
 
