@@ -269,7 +269,8 @@ def _explain(error: CycloptsError) -> str:
             return f"unknown option {option}" + (f", did you mean {near[0]}?" if near else "")
         case MissingArgumentError(argument=argument) if argument is not None:
             if error.keyword is None and not argument.tokens:
-                return f"{argument.name.lstrip('-').upper()} is missing"
+                positional = argument.index is not None
+                return f"{argument.name.lstrip('-').upper() if positional else argument.name} is missing"
             return f"{error.keyword or argument.name} needs a value"
         case UnusedCliTokensError(unused_tokens=[word, *_]):
             return f"unexpected '{word}'"

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -41,6 +42,10 @@ _LOUD = _Listener()
 # Of each thread and task, so that a silent call beside a loud one stays silent. A pool's threads do not
 # inherit it: run their work through `contextvars.copy_context().run`.
 _listener: ContextVar[_Listener] = ContextVar("listener", default=_LOUD)
+
+
+# Held while a progress bar is shown.
+_bar = threading.Lock()
 
 
 def reports(function: Callable[P, R]) -> Callable[P, R]:
@@ -111,6 +116,15 @@ def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
 
 
 @contextmanager
+def _release(held: bool) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if held:
+            _bar.release()
+
+
+@contextmanager
 def progress(description: str, total: float, done: float = 0.0) -> Iterator[Advance]:
     """Yields a function `advance(amount, note)` that advances a progress bar with an estimate, shown on a
     terminal with the note behind it, and calls the caller's `progress`. `done` is what was done before."""
@@ -120,8 +134,10 @@ def progress(description: str, total: float, done: float = 0.0) -> Iterator[Adva
         rich.progress.TimeElapsedColumn(),
         rich.progress.TextColumn("{task.fields[note]}"),
     ]
-    shown = is_interactive()
-    with rich.progress.Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+    # A terminal shows one bar at a time; work inside other work, and in other threads, goes without.
+    shown = is_interactive() and _bar.acquire(blocking=False)
+    bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not shown)
+    with _release(shown), bar:
         task = bar.add_task(description, total=total, note="")
         bar.update(task, completed=done)
 

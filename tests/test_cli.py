@@ -15,7 +15,7 @@ from srkd.cli import find_commands, main
 
 # One mistake for each command, with the line that it gets; "SEE" is where to read on.
 MISTAKES = {
-    "upscale --quality 1.5 a.png": "--quality: '1.5' is not a whole number; SEE",
+    "upscale --quality 1.5 a.png -o b.png": "--quality: '1.5' is not a whole number; SEE",
     "evaluate bicubic": "DATA is missing; SEE",
     "export x --format y": "--format: 'y' is not one of onnx, safetensors, pt2, openvino, ncnn; SEE",
     "interpolate a": "SECOND is missing; SEE",
@@ -40,8 +40,13 @@ CALLS = {
     "upscale a b -o out": {"images": ["a", "b"], "out": "out"},
     "upscale a -w z --out=x b": {"images": ["a", "b"], "out": "x", "weights": "z"},
     "upscale -o x -- -dash.png": {"images": ["-dash.png"], "out": "x"},
-    "upscale a --tile=auto --tta": {"images": ["a"], "tile": "auto", "tta": True},
-    "upscale a --tile 64 --overwrite false": {"images": ["a"], "tile": 64, "overwrite": False},
+    "upscale a -o x --tile=auto --tta": {"images": ["a"], "out": "x", "tile": "auto", "tta": True},
+    "upscale a -o x --tile 64 --overwrite false": {
+        "images": ["a"],
+        "out": "x",
+        "tile": 64,
+        "overwrite": False,
+    },
     "extend a b --rate=-1": {"weights": "a", "data": "b", "rate": -1.0},
     "extend a b --rate -1e-3": {"weights": "a", "data": "b", "rate": -1e-3},
     "card w --data A=a --data B=b_c --quiet": {"weights": "w", "data": ["A=a", "B=b_c"], "verbose": False},

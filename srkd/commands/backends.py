@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from rich.markup import escape
 from rich.table import Table
 
 from srkd.runtimes import RUNTIMES
@@ -27,6 +28,8 @@ def list_backends(*, verbose: bool = True, progress: Progress | None = None) -> 
         except PackageNotFoundError:
             found = ""
         rows.append({"name": name, "version": found, "runs": runtime.runs})
-        table.add_row(name, found or f"not installed; pip install 'srkd[{runtime.extra}]'", runtime.runs)
+        needed = f"srkd[{runtime.extra}]" if runtime.extra else "srkd"
+        # Escaped: in brackets there would be markup.
+        table.add_row(name, found or escape(f"not installed; pip install '{needed}'"), runtime.runs)
     show(table)
     return rows

@@ -97,6 +97,7 @@ def upscale(
     target = Path(out)
     plan = _plan(_check_inputs(images), target, format)
     weights = weights or default_weights()
+    check_path("weights", weights)
     settings = {"scale": scale, "quality": quality, "tta": bool(tta)}
     journal = Journal(target, {"weights": _identify(weights), **settings})
     todo = _leave_out_done(plan, journal, overwrite)

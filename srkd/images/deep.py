@@ -3,7 +3,6 @@
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,19 +10,6 @@ from PIL import Image
 from srkd.errors import SrkdError
 from srkd.images.metadata import first_directory, png_chunk
 from srkd.images.photo import Photo
-
-
-def is_deep(file: Any) -> bool:
-    """Whether the file has more than 8 bits a channel, which Pillow keeps for gray images only."""
-    if file.mode == "F":
-        raise SrkdError(
-            f"{file.filename} holds floating-point values, whose white is unknown; save it as 16 bit"
-        )
-    if file.mode.startswith("I"):
-        return True
-    deep = file.format in ("PNG", "TIFF") and file.tile and ";16" in str(file.tile[0].args)
-    # Pillow alone knows the transparent colour of an image without alpha channel, and CMYK's profile.
-    return deep and "transparency" not in file.info and file.mode != "CMYK"
 
 
 def decode_deep(file: Image.Image, path: Path) -> np.ndarray:

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
-from srkd.images.deep import decode_deep, is_deep
+from srkd.images.deep import decode_deep
 from srkd.images.formats import MEGAPIXELS, SUFFIXES
 from srkd.images.metadata import clean_exif, cmyk_to_srgb
 from srkd.images.photo import Photo
@@ -80,7 +80,7 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
     with open_image(path) as file:
         _check(file, path, megapixels)
         # Before anything loads the pixels, which forgets how they were stored.
-        deep = is_deep(file)
+        deep = _is_deep(file)
         exif = file.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
         # Takes the orientation out, too, which Pillow would apply to TIFFs while it loads them.
@@ -107,6 +107,19 @@ def _check(file: Any, path: Path, megapixels: float) -> None:
             f"{path} holds {file.n_frames} frames; animated and multi-page files are not supported, "
             "extract the frames first"
         )
+
+
+def _is_deep(file: Any) -> bool:
+    """Whether the file has more than 8 bits a channel, which Pillow keeps for gray images only."""
+    if file.mode == "F":
+        raise SrkdError(
+            f"{file.filename} holds floating-point values, whose white is unknown; save it as 16 bit"
+        )
+    if file.mode.startswith("I"):
+        return True
+    deep = file.format in ("PNG", "TIFF") and file.tile and ";16" in str(file.tile[0].args)
+    # Pillow alone knows the transparent colour of an image without alpha channel, and CMYK's profile.
+    return deep and "transparency" not in file.info and file.mode != "CMYK"
 
 
 def decode(image: Image.Image) -> np.ndarray:

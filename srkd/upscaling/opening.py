@@ -113,7 +113,7 @@ def prefer(weights: StrPath, device: Device) -> Backend:
     path = find_weights(weights)
     if path.suffix == ".onnx":
         return "onnxruntime"
-    if device in ("cuda", "mps") or (device == "auto" and _may_have_gpu() and _best_device() != "cpu"):
+    if device in ("cuda", "mps") or (device == "auto" and _may_have_gpu() and best_device() != "cpu"):
         return "torch"
     if find_onnx(weights) or (path.suffix == ".safetensors" and read_header(path)):
         return "onnxruntime"
@@ -146,7 +146,8 @@ def _may_have_gpu() -> bool:
     return sys.platform == "darwin" or shutil.which("nvidia-smi") is not None or Path("/dev/nvidia0").exists()
 
 
-def _best_device() -> Device:
-    from srkd.runtimes.torch import best_device
+def best_device() -> Device:
+    """CUDA or MPS where there is one, else the CPU. Imports torch."""
+    from srkd.runtimes import torch
 
-    return best_device()
+    return torch.best_device()

@@ -1,18 +1,21 @@
 """`srkd upscale`: files, folders, and what goes wrong."""
 
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import bicubic, deep_png
+from conftest import bicubic, deep_png, run_python
 from PIL import Image
 
 import srkd
 from srkd.cli import main
 from srkd.commands import upscale as upscale_command
+from srkd.images.photo import Photo
 from srkd.images.reading import read_image
+from srkd.runtimes.runner import Part
 
 
 def bomb(path: Path, side: int) -> Path:
@@ -82,25 +85,25 @@ def test_a_folder_with_bad_files(capsys, tmp_path, library):
     assert captured.err == ("srkd upscale: 7 of 11 images failed: see the lines above; the others are done\n")
     failed = [line for line in captured.out.splitlines() if line.startswith("failed: ")]
     assert {next(name for name in BAD if f"{name} " in line) for line in failed} == BAD
-    assert "passed over files of other kinds (1 .txt)" in captured.out
+    assert "skipped files of other kinds (1 .txt)" in captured.out
     made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and p != journal_of(out)}
     assert made == {"one.png", "a/two.jpg", "a/deep/three.webp", "dot.png"}
     assert read_image(out / "dot.png").shape == (4, 4, 3)
 
 
-def test_a_bomb_is_lifted_by_its_flag(tmp_path, fails):
+def test_a_bomb_is_read_when_its_flag_allows_it(tmp_path, fails):
     path = bomb(tmp_path / "bomb.png", 1200)
     words = ["upscale", path, "-o", tmp_path / "x.png", "-w", "bicubic", "--scale", "0.1"]
-    assert "1200x1200 pixels, more than 1 megapixels" in fails(1, *words, "--megapixels", "1")
+    assert "declares 1200x1200 pixels, more than 1 megapixels" in fails(1, *words, "--megapixels", "1")
     assert main([str(word) for word in [*words, "--megapixels", "2"]]) == 0
 
 
-def test_a_folder_job_goes_on(tmp_path, photo, monkeypatch, capsys, fails):
+def test_a_folder_job_resumes(tmp_path, photo, monkeypatch, capsys, fails):
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for number in range(5):
         Image.fromarray(photo[:10, : 10 + number]).save(folder / f"{number}.png")
-    real, calls = upscale_command.enlarge, []
+    real, calls = upscale_command.enlarge_file, []
 
     def interrupted(*arguments, **options):
         calls.append(1)
@@ -108,7 +111,7 @@ def test_a_folder_job_goes_on(tmp_path, photo, monkeypatch, capsys, fails):
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(upscale_command, "enlarge", interrupted)
+    monkeypatch.setattr(upscale_command, "enlarge_file", interrupted)
     words = ["upscale", str(folder), "-o", str(out), "-w", "bicubic"]
     assert main(words) == 130
     assert sorted(p.name for p in out.iterdir() if p.suffix == ".png") == ["0.png", "1.png"]
@@ -195,12 +198,14 @@ def test_misuse(fails, tmp_path, photo):
     source = tmp_path / "x.png"
     Image.fromarray(photo).save(source)
     out = tmp_path / "y.png"
-    assert "name the images" in fails(2, "upscale", "-o", out)
-    assert "name the images" in fails(2, "upscale", source)
+    assert "IMAGES is missing" in fails(2, "upscale", "-o", out)
+    assert "--out is missing" in fails(2, "upscale", source)
     assert "is the image to upscale" in fails(2, "upscale", source, "-o", source, "--overwrite")
     assert "would replace itself" in fails(2, "upscale", source, "-o", tmp_path, "--overwrite")
     for option in ("tile=-1", "quality=0", "scale=0", "threads=0", "megapixels=-1"):
-        assert "out of range" in fails(2, "upscale", source, "-o", out, f"--{option}")
+        error = fails(2, "upscale", source, "-o", out, f"--{option}")
+        name, value = option.split("=")
+        assert f"{name} must be a " in error and f", not {value}" in error
     assert "must end in one of" in fails(2, "upscale", source, "-o", tmp_path / "y.xyz")
     assert "give -o a folder" in fails(2, "upscale", source, photo_in(tmp_path), "-o", out)
     assert not out.exists()
@@ -216,3 +221,112 @@ def test_outputs_that_exist_or_cannot_be(fails, tmp_path, photos, weights):
     assert "must end in one of .png" in fails(2, "upscale", source, "-o", tmp_path / "x.gif", "-w", weights)
     assert "does not end in .onnx" in fails(2, "export", weights, "--out", tmp_path / "x.bin")
     assert "another --out" in fails(2, "export", weights, "--format", "safetensors")
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((4, 4, 3), np.uint8),
+        [np.zeros((4, 4, 3), np.uint8)],
+        Image.new("RGB", (4, 4)),
+        3,
+        ["a", None],
+    ],
+    ids=["array", "list", "pillow", "number", "none"],
+)
+def test_what_is_no_path_is_one_line(images, tmp_path):
+    with pytest.raises(srkd.UsageError, match=r"^images are paths .*srkd\.upscale_image\(image\)$"):
+        srkd.upscale(images, tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quality": "high"}, "quality must be a whole number from 1 to 100, not 'high'"),
+        ({"quality": 90.5}, "quality must be a whole number from 1 to 100, not 90.5"),
+        ({"tile": "big"}, "tile must be a whole number of pixels, 0 for the whole image, not 'big'"),
+        ({"scale": float("nan")}, "scale must be a number above 0, at most 64, not nan"),
+        ({"threads": True}, "threads must be a whole number above 0, not True"),
+        ({"weights": ["a"]}, "weights must be a path, not a list"),
+        ({"out": 3}, "out must be a path, not an int"),
+        ({"images": []}, "name the images to upscale"),
+        ({"backend": "tpu"}, "unknown backend 'tpu'; choose from: auto, onnxruntime, torch, openvino"),
+        ({"device": "cpu:0"}, "unknown device 'cpu:0'; choose from: auto, cpu, cuda, mps"),
+    ],
+)
+def test_wrong_options_are_one_line(options, message, tmp_path, photos):
+    with pytest.raises(srkd.UsageError) as raised:
+        srkd.upscale(**{"images": photos, "out": tmp_path / "out", **options})
+    assert str(raised.value) == message and not (tmp_path / "out").exists()
+
+
+def test_paths_silence_and_progress(tmp_path, photos, capsys):
+    seen = []
+    sources = sorted(photos.iterdir())[:2]
+    options = {"weights": "bicubic", "verbose": False, "progress": lambda *words: seen.append(words)}
+    out = srkd.upscale(sources, tmp_path / "out", **options)
+    assert out == [tmp_path / "out" / path.name for path in sources]
+    assert capsys.readouterr() == ("", "")
+    description, done, total = seen[-1]
+    area = sum(image.shape[0] * image.shape[1] for image in map(read_image, sources))
+    assert (description, total) == ("upscaling", area) and done == pytest.approx(area)
+
+
+def test_a_journal_that_cannot_be_written_is_one_line(tmp_path, photos):
+    (tmp_path / ".srkd-upscale.jsonl").mkdir()
+    with pytest.raises(srkd.SrkdError, match=r"cannot write .*srkd-upscale"):
+        srkd.upscale(photos, tmp_path, weights="bicubic", verbose=False)
+
+
+HEAVY = {"torch", "torchvision", "scipy", "skimage", "onnx", "spandrel", "kornia", "matplotlib"}
+IMPORTED = f"""
+import sys
+from srkd.cli import main
+code = main(sys.argv[1:])
+above = [name for name in sys.modules if name.startswith(("srkd.metrics", "srkd.data", "srkd.training"))]
+print(code, *sorted({HEAVY!r} & {{name.partition('.')[0] for name in sys.modules}} | set(above)))
+"""
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["-w", "bicubic"], ["--backend", "openvino"], ["--scale", "2.5", "--tta"]]
+)
+def test_upscaling_imports_nothing_heavy(words, tmp_path, photo):
+    alpha = np.linspace(0, 255, 20 * 24).reshape(20, 24).astype(np.uint8)
+    Image.fromarray(np.dstack([photo[:20, :24], alpha])).save(tmp_path / "clear.png")
+    deep_png(tmp_path / "deep.png", photo[:20, :24].astype(np.uint16) * 257)
+    out = run_python(IMPORTED, "upscale", str(tmp_path / "*.png"), "-o", str(tmp_path / "out"), *words)
+    assert out.splitlines()[-1] == "0"
+
+
+def test_listing_backends_imports_nothing_heavy():
+    assert run_python(IMPORTED, "backends").splitlines()[-1] == "0"
+
+
+def test_a_photograph_passes_through_six_files(tmp_path, photos):
+    """From file to file, the functions that are given or return its pixels."""
+    entered = set()
+
+    def note(frame, event, argument):
+        file = Path(frame.f_code.co_filename)
+        if "srkd" not in file.parts or event not in ("call", "return"):
+            return
+        values = [argument] if event == "return" else list(frame.f_locals.values())
+        if any(isinstance(value, np.ndarray | Image.Image | Photo | Part) for value in values):
+            entered.add("/".join(file.with_suffix("").parts[-2:]))
+
+    words = (next(iter(photos.iterdir())), tmp_path / "x.png")
+    srkd.upscale(words[0], tmp_path / "first.png", verbose=False)
+    sys.setprofile(note)
+    try:
+        srkd.upscale(*words, verbose=False)
+    finally:
+        sys.setprofile(None)
+    assert entered == {
+        "images/reading",
+        "upscaling/enlarge",
+        "runtimes/runner",
+        "images/tensors",
+        "runtimes/onnxruntime",
+        "images/writing",
+    }

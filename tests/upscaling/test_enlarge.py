@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from conftest import bicubic, deep_png, deep_values
 from PIL import Image
+from scipy.ndimage import maximum_filter, minimum_filter
 
 import srkd
+from srkd.images.photo import Photo
 from srkd.images.reading import read_image
 from srkd.images.resample import resize
+from srkd.runtimes.runner import Runner
+from srkd.upscaling.enlarge import enlarge
 
 
 def test_alpha_has_no_dark_fringe(tmp_path, weights):
@@ -55,3 +59,20 @@ def test_a_picture_that_does_not_fit_into_memory(tmp_path, photo, monkeypatch, f
     words = ["upscale", tmp_path / "x.png", "-o", tmp_path / "y.png", "-w", "bicubic"]
     assert "does not fit into memory" in fails(1, *words)
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_alpha_stays_between_its_neighbours(kind):
+    """A network that overshoots gives the least and the greatest of the 3x3 pixels around each."""
+    white = 1 if kind == np.float32 else np.iinfo(kind).max
+    alpha = (np.random.default_rng(0).random((13, 17)) * white).astype(kind)
+    alpha[4:9, 5:9] = white
+    pixels = np.zeros((13, 17, 3), kind)
+    filters = {-9.0: minimum_filter, 9.0: maximum_filter}
+    for level, filtered in filters.items():
+        model = Runner(
+            "far", 2, 1, lambda batch, level=level: np.full_like(batch, level).repeat(2, 2).repeat(2, 3)
+        )
+        found = np.asarray(enlarge(model, Photo(pixels, alpha)))[..., -1]
+        expected = filtered(alpha, 3, mode="nearest").repeat(2, 0).repeat(2, 1)
+        assert found.dtype == kind and np.allclose(found, expected, atol=1e-6)
