@@ -88,6 +88,7 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
         icc, dpi = file.info.get("icc_profile"), file.info.get("dpi")
         if file.mode == "CMYK":
             icc = None
+        _skip_pillows_limit(file)
         values = decode_deep(file, path) if deep else decode(file)
         pixels, alpha, gray = split_channels(turn_upright(values, orientation))
         if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):
@@ -131,6 +132,14 @@ def decode(image: Image.Image) -> np.ndarray:
     else:
         image = image.convert("L" if image.mode in ("1", "L") else "RGB")
     return np.array(image)
+
+
+def _skip_pillows_limit(file: Any) -> None:
+    """Gives a TIFF the memory for its pixels. Pillow would compare the size with its own limit, a global, as it
+    takes that memory itself; `_check` has compared it with ours."""
+    size = getattr(file, "_tile_size", None)
+    if size is not None and not file.is_animated:
+        file.im = Image.new(file.mode, size).im
 
 
 def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
@@ -185,6 +194,10 @@ def open_image(path: Path) -> Iterator[Any]:
             yield file
     except SrkdError:
         raise
+    except Image.DecompressionBombError as error:
+        raise SrkdError(
+            f"{path} has more pixels than Pillow decodes in its format; convert it to PNG or TIFF"
+        ) from error
     except UnidentifiedImageError as error:
         raise SrkdError(f"{path} is not an image that can be read (is it really {path.suffix}?)") from error
     except MemoryError as error:

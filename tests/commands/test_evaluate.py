@@ -74,3 +74,55 @@ def test_pairs_that_do_not_belong_together(fails, tmp_path, photos):
     write_image(tmp_path / "LR" / "a.png", downscale(image, 3))
     assert "1/4" in fails(2, "evaluate", "bicubic", "--data", tmp_path)
     assert main(["evaluate", "bicubic", "--data", str(tmp_path), "--scale", "3", "--lpips", "none"]) == 0
+
+
+def test_lpips_runs_on_the_device_chosen(photos, monkeypatch):
+    seen = []
+
+    def note(sr, hr, variant, device="cpu"):
+        seen.append((variant, device))
+        return 0.0
+
+    monkeypatch.setattr("srkd.metrics.perceptual.lpips", note)
+    monkeypatch.setattr("srkd.commands.evaluate.best_device", lambda: "mps")
+    srkd.evaluate("bicubic", photos, device="cuda", verbose=False)
+    srkd.evaluate("bicubic", photos, verbose=False)
+    assert seen == [("st-lpips-alex", "cuda")] * 6 + [("st-lpips-alex", "mps")] * 6
+
+
+def test_paths_silence_and_progress(photos, tmp_path, capsys):
+    seen = []
+    found = srkd.evaluate(
+        "bicubic",
+        photos,
+        lpips="none",
+        json=tmp_path / "s.json",
+        verbose=False,
+        progress=lambda *words: seen.append(words),
+    )
+    assert capsys.readouterr() == ("", "") and json.loads((tmp_path / "s.json").read_text()) == found
+    assert seen == [("evaluating", done, 6) for done in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": np.zeros(3)}, "model must be a path, not a numpy ndarray"),
+        ({"data": ["a"]}, "data must be a path, not a list"),
+        ({"json": 3}, "json must be a path, not an int"),
+        ({"lpips": None}, "lpips must be a text, not a NoneType"),
+        ({"scale": 2.5}, "scale must be a whole number from 1 to 64, not 2.5"),
+        ({"lpips": "st-lpips-vgg,best"}, "unknown LPIPS variant 'best'; choose from: "),
+        ({"device": "tpu"}, "unknown device 'tpu'; choose from: auto, cpu, cuda, mps"),
+    ],
+)
+def test_wrong_arguments_are_one_line(photos, options, message):
+    with pytest.raises(UsageError) as raised:
+        srkd.evaluate(**{"model": "bicubic", "data": photos, **options})
+    assert str(raised.value).startswith(message)
+
+
+def test_names_with_brackets_are_shown_as_they_are(tmp_path, photos, capsys):
+    shutil.copy(next(iter(photos.iterdir())), tmp_path / "a[bold]b.png")
+    srkd.evaluate("bicubic", tmp_path, lpips="none")
+    assert "a[bold]b.png" in capsys.readouterr().out

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from srkd.images.tensors import to_batch, to_image
+from srkd.images.tensors import to_batch, to_image, to_levels, to_planes
 
 
 def test_every_level_comes_back():
@@ -32,3 +32,23 @@ def test_read_only_images_are_taken():
     images = np.zeros((1, 2, 2, 3), np.uint8)
     images.flags.writeable = False
     assert not to_batch(images).any()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_planes_and_levels(kind):
+    white = 1 if kind == np.float32 else np.iinfo(kind).max
+    image = np.linspace(0, white, 4 * 5 * 3).reshape(4, 5, 3).astype(kind)
+    planes = to_planes(image)
+    assert planes.shape == (1, 3, 4, 5) and planes.dtype == np.float32 and planes.flags.c_contiguous
+    assert (planes.min(), planes.max()) == (0, 1)
+    levels = to_levels(planes[0].transpose(1, 2, 0), kind)
+    assert levels.dtype == kind and np.array_equal(levels, image)
+    assert to_levels(np.float32([-1, 2]), kind).tolist() == [0, white]
+
+
+def test_arrays_and_tensors_are_the_same_batch():
+    image = np.arange(256 * 3, dtype=np.uint8).reshape(16, 16, 3)
+    assert np.array_equal(to_planes(image), to_batch(image[None]).numpy())
+    values = np.linspace(-0.2, 1.2, 16 * 16 * 3, dtype=np.float32).reshape(1, 3, 16, 16)
+    expected = to_image(torch.from_numpy(values))
+    assert np.array_equal(to_levels(values[0].transpose(1, 2, 0), np.uint8), expected)

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from conftest import ROOT, in_onnxruntime, run_python
 from torch import nn
 
 import srkd
@@ -80,3 +81,57 @@ def test_onnx_files_that_are_no_upscalers(tmp_path):
     onnx.save(tiny, tmp_path / "empty.onnx")
     with pytest.raises((SrkdError, UsageError), match="empty"):
         open_onnx(tmp_path / "empty.onnx")
+
+
+def strip(source, target):
+    """A shipped file as if another program had written it."""
+    model = onnx.load(source)
+    del model.metadata_props[:]
+    onnx.save(model, target)
+    return target
+
+
+@pytest.mark.parametrize("name", ["span_s_gan", "srgan_teacher_gan", "compact_48x8_psnr"])
+def test_sharp_and_smooth_networks_of_unknown_origin(tmp_path, photo, name):
+    source = ROOT / "weights" / f"{name}.onnx"
+    model = open_onnx(strip(source, tmp_path / "x.onnx"))
+    batch = np.ascontiguousarray(photo.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+    assert model.scale == 4 and np.allclose(model.run(batch), in_onnxruntime(source, batch)[0], atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("order", [[2, 1, 0], [0, 2, 1], [1, 0, 2], [0, 0, 0]])
+def test_networks_of_other_colours_are_refused(tmp_path, order):
+    class Swapped(Net):
+        def forward(self, x):
+            return super().forward(x)[:, order]
+
+    with pytest.raises(UsageError, match="something else than an enlarged image"):
+        open_onnx(write_onnx(Swapped(), tmp_path / "net.onnx"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("multiple", [2, 16, 64])
+def test_multiples_are_the_smallest(tmp_path, multiple):
+    model = open_onnx(write_onnx(Net(multiple=multiple), tmp_path / "net.onnx"))
+    padded = np.random.default_rng(0).random((1, 3, 2 * multiple + 1, multiple), dtype=np.float32)
+    assert model.run(padded).shape == (1, 3, 4 * multiple + 2, 2 * multiple)
+
+
+def test_foreign_files_are_tried_out_without_photographs(tmp_path, photo):
+    strip(ROOT / "weights" / "span_s_psnr.onnx", tmp_path / "x.onnx")
+    program = "import sys; from srkd.runtimes.onnxruntime import open_onnx; from pathlib import Path\n"
+    program += "print(open_onnx(Path(sys.argv[1])).scale)\n"
+    program += "print({'skimage', 'scipy', 'torch', 'srkd.data'} & set(sys.modules))"
+    assert run_python(program, str(tmp_path / "x.onnx")) == "4\nset()\n"
+
+
+def test_errors_are_not_logged_beside(tmp_path, capfd):
+    """And no other session of the process is made silent."""
+    (tmp_path / "x.onnx").write_bytes(b"nothing")
+    with pytest.raises(SrkdError, match="can open"):
+        open_onnx(tmp_path / "x.onnx")
+    session = open_onnx(ROOT / "weights" / "span_s_psnr.onnx")
+    with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+        session.run(np.zeros((1, 4, 8, 8), np.float32))
+    assert capfd.readouterr() == ("", "")

@@ -1,15 +1,17 @@
 """Each runtime gives the same image; half precision; conversion."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from conftest import run_python
+from conftest import ROOT, run_python
 from PIL import Image
 
 import srkd
-from srkd import create_generator, save_generator
+from srkd import SrkdError, UsageError, create_generator, save_generator
 from srkd.cli import main
 from srkd.runtimes import RUNTIMES
+from srkd.runtimes.torch import limit_threads
 from srkd.upscaling import opening
 from srkd.upscaling.opening import open_runner
 
@@ -66,3 +68,27 @@ def test_shipped_weights_upscale_without_torch(tmp_path, photos):
     words = ["upscale", str(photos / "coffee_0.png"), "-o", str(tmp_path / "x.png")]
     out = run_python(f"import sys; from srkd.cli import main; print(main({words}), 'torch' in sys.modules)")
     assert out.endswith("0 False\n") and "ONNX Runtime, CPU" in out
+
+
+def test_torchs_threads_are_given_back(photo, weights):
+    before = torch.get_num_threads()
+    seen = []
+    runner = open_runner(weights, "cpu", backend="torch", threads=before + 1)
+    for part in runner.parts(photo, 30):
+        seen.append((torch.get_num_threads(), part.values.shape))
+    assert {count for count, _ in seen} == {before}
+    with limit_threads(before + 2), limit_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_openvino_refuses_files_of_other_programs(tmp_path):
+    model = onnx.load(ROOT / "weights" / "span_s_psnr.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(UsageError, match="was not exported by srkd; use --backend onnxruntime"):
+        open_runner(tmp_path / "x.onnx", backend="openvino")
+    (tmp_path / "y.onnx").write_bytes(b"nothing")
+    with pytest.raises(SrkdError, match=r"y\.onnx is not a model that OpenVINO can open") as raised:
+        open_runner(tmp_path / "y.onnx", backend="openvino")
+    assert "\n" not in str(raised.value)

@@ -70,9 +70,14 @@ def test_alpha_stays_between_its_neighbours(kind):
     pixels = np.zeros((13, 17, 3), kind)
     filters = {-9.0: minimum_filter, 9.0: maximum_filter}
     for level, filtered in filters.items():
-        model = Runner(
-            "far", 2, 1, lambda batch, level=level: np.full_like(batch, level).repeat(2, 2).repeat(2, 3)
-        )
+
+        def run(batch, level=level):
+            return np.full_like(batch, level).repeat(2, 2).repeat(2, 3)
+
+        def run(batch, level=level):
+            return np.full_like(batch, level).repeat(2, 2).repeat(2, 3)
+
+        model = Runner("far", 2, 1, run)
         found = np.asarray(enlarge(model, Photo(pixels, alpha)))[..., -1]
         expected = filtered(alpha, 3, mode="nearest").repeat(2, 0).repeat(2, 1)
         assert found.dtype == kind and np.allclose(found, expected, atol=1e-6)

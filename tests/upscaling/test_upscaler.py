@@ -88,8 +88,10 @@ def test_views_are_taken_and_left_alone(upscaler, small):
 
 @pytest.mark.parametrize(
     ("mode", "becomes"),
-    [("1", "L"), ("L", "L"), ("LA", "LA"), ("P", "RGB"), ("RGB", "RGB"), ("RGBA", "RGBA"), ("RGBa", "RGBA")]
-    + [("CMYK", "RGB"), ("YCbCr", "RGB"), ("I;16", "I;16"), ("I", "I")],
+    [
+        *(("1", "L"), ("L", "L"), ("LA", "LA"), ("P", "RGB"), ("RGB", "RGB"), ("RGBA", "RGBA")),
+        *(("RGBa", "RGBA"), ("CMYK", "RGB"), ("YCbCr", "RGB"), ("I;16", "I;16"), ("I", "I")),
+    ],
 )
 def test_pillow_images(upscaler, small, mode, becomes):
     image = Image.fromarray(small)
