@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from srkd.errors import SrkdError
+from srkd.images.tensors import to_levels, to_planes
 from srkd.runtimes.runner import Run
 
 # Largest allowed difference to torch on noise, in image units of [0, 1]. fp32: a tenth of an 8-bit level.
@@ -84,7 +85,7 @@ def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
     own, full, between, times = [], [], [], []
     for path in embedded_photos(EMBEDDED_TEST):
         pair = read_pair(path, None, scale)
-        batch = pair.lr.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        batch = to_planes(pair.lr)
         # The first pass warms up and is not timed. Then in alternation, so that both run under the same load.
         ours, theirs = _to_image(run(batch)), _to_image(plain(batch))
         times += [_seconds(run, batch) / _seconds(plain, batch) for _ in range(_ROUNDS)]
@@ -104,7 +105,7 @@ def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
 
 
 def _to_image(batch: np.ndarray) -> np.ndarray:
-    return np.rint(batch[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)
+    return to_levels(batch[0].transpose(1, 2, 0), np.uint8)
 
 
 def _seconds(run: Run, batch: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from srkd.files import StrPath
+from srkd.images.tensors import to_planes
 from srkd.terminal import say
 
 # Ranges hardly move after a few dozen images of this side, in LR pixels.
@@ -36,7 +37,7 @@ def read_calibration(folder: StrPath | None, scale: int) -> list[np.ndarray]:
     say(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}")
     # Not the HR photographs: LR images have sharper edges, and it is at edges that clipping shows.
     images = [_centre(read_pair(path, None, scale).lr) for path in chosen]
-    return [image.transpose(2, 0, 1)[None].astype(np.float32) / 255 for image in images]
+    return [to_planes(image) for image in images]
 
 
 def _centre(image: np.ndarray) -> np.ndarray:

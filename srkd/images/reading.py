@@ -88,7 +88,8 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
         icc, dpi = file.info.get("icc_profile"), file.info.get("dpi")
         if file.mode == "CMYK":
             icc = None
-        _skip_pillows_limit(file)
+        if not deep:
+            _skip_pillows_limit(file)
         values = decode_deep(file, path) if deep else decode(file)
         pixels, alpha, gray = split_channels(turn_upright(values, orientation))
         if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):
@@ -135,8 +136,8 @@ def decode(image: Image.Image) -> np.ndarray:
 
 
 def _skip_pillows_limit(file: Any) -> None:
-    """Gives a TIFF the memory for its pixels. Pillow would compare the size with its own limit, a global, as it
-    takes that memory itself; `_check` has compared it with ours."""
+    """Gives a TIFF the memory for its pixels. Pillow, where it takes that memory itself, compares the size
+    with its own limit, a global; `_check` has compared it with ours."""
     size = getattr(file, "_tile_size", None)
     if size is not None and not file.is_animated:
         file.im = Image.new(file.mode, size).im

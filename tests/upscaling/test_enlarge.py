@@ -74,9 +74,6 @@ def test_alpha_stays_between_its_neighbours(kind):
         def run(batch, level=level):
             return np.full_like(batch, level).repeat(2, 2).repeat(2, 3)
 
-        def run(batch, level=level):
-            return np.full_like(batch, level).repeat(2, 2).repeat(2, 3)
-
         model = Runner("far", 2, 1, run)
         found = np.asarray(enlarge(model, Photo(pixels, alpha)))[..., -1]
         expected = filtered(alpha, 3, mode="nearest").repeat(2, 0).repeat(2, 1)
