@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class SrkdError(Exception):
-    """Something went wrong that the user can mend; the message is one line and says how.
+    """Something went wrong that the user can fix; the message is one line and says how.
 
     The command line prints the message without a traceback and exits with `exit_code`.
     """
