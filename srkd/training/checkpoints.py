@@ -41,8 +41,9 @@ def save_checkpoint(folder: Path, number: int, content: Mapping[str, Any], keep:
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     path = folder / FOLDER / f"{number:02d}_{content['stage']}_{content['step']:09d}.pt"
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        # Not write_bytes: the view that a traceback keeps of it crashes Python 3.12.1's garbage collector.
+        file.write(buffer.getbuffer())
     # What lies beyond this step belongs to a future that a lower rate, or a changed recipe, abandoned.
     older = [other for other in list_checkpoints(folder) if other < path]
     newer = [other for other in list_checkpoints(folder) if other > path]

@@ -2,15 +2,18 @@
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from srkd.config import Stage
 from srkd.data import Batch, Crops, DataSet, Pair, open_data
@@ -158,8 +161,7 @@ def make_fabric(recipe: Recipe) -> Fabric:
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     alone = recipe.devices * recipe.nodes == 1
-    # Buffers are batch statistics here, which the discriminators' two passes must not overwrite.
-    strategy = "auto" if alone else DDPStrategy(forward_sync_buffers=False, timeout=_HANG)
+    strategy = "auto" if alone else DDPStrategy(timeout=_HANG, **_keep_buffers())
     try:
         return Fabric(
             accelerator=recipe.device,
@@ -172,6 +174,13 @@ def make_fabric(recipe: Recipe) -> Fabric:
         raise UsageError(f"cannot train on {recipe.device} in {recipe.precision}: {error}") from error
     except Exception as error:  # Fabric's own class for a missing accelerator derives from Exception alone
         raise UsageError(f"cannot train on {recipe.device}: {error}") from error
+
+
+def _keep_buffers() -> dict[str, Any]:
+    """The option by which DDP sends no buffers, which releases of torch name differently. Buffers are batch
+    statistics here, which the discriminators' two passes must not overwrite."""
+    known = inspect.signature(DistributedDataParallel).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
 
 
 @contextlib.contextmanager
