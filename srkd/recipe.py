@@ -28,9 +28,16 @@ CHANGEABLE = frozenset(
 
 
 class RunOptions(TypedDict, total=False):
-    """Options that all training verbs share.
+    """Options that all training verbs share. Described here, too, are the arguments that stand in each verb's
+    own signature.
 
     Args:
+        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
+            `embedded`.
+        model: the generator to train, a name that `srkd models` lists; when not given, that of `start`, or
+            the strategy's usual one.
+        verbose: print what is done.
+        progress: called as progress(description, done, total) while it works.
         model_options: arguments of its architecture, over those of the named size.
         teacher: weights of the teacher: a file of this package, one that spandrel loads, ONNX, or a shipped
             name; may be given several times. Its images come from a packed data set that holds them.

@@ -21,17 +21,10 @@ def show_config(
     """Print a recipe with every stage spelled out, as YAML that runs the same when given as --config.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
-            `embedded`.
         strategy: what to run.
-        model: the generator to train, a name that `srkd models` lists; when not given, that of `start`, or
-            the strategy's usual one.
-        verbose: print what is done.
-        progress: called as progress(description, done, total) while it works.
-        options: as in srkd.recipe.RunOptions.
 
     Returns:
-        The YAML text.
+        The YAML text. srkd.recipe.RunOptions describes the other arguments.
 
     Raises:
         UsageError: the recipe cannot be carried out as it stands.

@@ -3,9 +3,10 @@
 from typing import Literal, Unpack
 
 from srkd.files import StrPath
-from srkd.recipe import RunOptions, make_recipe
+from srkd.recipe import RunOptions
 from srkd.terminal import Progress, reports
 from srkd.training import Run
+from srkd.training.launch import launch
 
 
 @reports
@@ -21,23 +22,9 @@ def distill(
     """Distil a student from a teacher, then fine-tune it adversarially.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
-            `embedded`.
         strategy: which of the four transfers.
-        model: the generator to train, a name that `srkd models` lists; when not given, that of `start`, or
-            `srgan_student_lite`.
-        verbose: print what is done.
-        progress: called as progress(description, done, total) while it works.
-        options: as in srkd.recipe.RunOptions.
 
     Returns:
-        The run: its folder, the weights and the validation PSNR after each stage.
-
-    Raises:
-        UsageError: the recipe cannot be carried out as it stands; nothing was trained.
-        SrkdError: training failed; earlier checkpoints are intact.
+        The run. srkd.recipe.RunOptions describes the other arguments, srkd.training.launch.launch the errors.
     """
-    recipe = make_recipe(data, strategy, model, options)
-    from srkd.training.run import run
-
-    return run(recipe, options.get("resume", False), options.get("allow_changes", False))
+    return launch(data, strategy, model, options)

@@ -47,17 +47,10 @@ def estimate(
     Everything that the run needs is built and checked; nothing is written.
 
     Args:
-        data: folder of HR photographs (LR is made), or with HR and LR inside, or packed by `srkd prepare`, or
-            `embedded`.
         strategy: what to run.
-        model: the generator to train, a name that `srkd models` lists; when not given, that of `start`, or
-            the strategy's usual one.
-        verbose: print what is done.
-        progress: called as progress(description, done, total) while it works.
-        options: as in srkd.recipe.RunOptions.
 
     Returns:
-        The cost of each stage, by its name.
+        The cost of each stage, by its name. srkd.recipe.RunOptions describes the other arguments.
 
     Raises:
         SrkdError, UsageError: what the run itself would raise before its first step.

@@ -186,7 +186,7 @@ def _add_teacher(
     tile: int,
 ) -> dict[str, Any]:
     """Adds a teacher's outputs on every image; says how far storage and tiles are from the exact ones."""
-    digest, scale, images = hash_file(path, 16), manifest["scale"], manifest["images"]
+    digest, images = hash_file(path, 16), manifest["images"]
     known = manifest.get("teachers", {}).get(digest)
     if known is not None:
         for was, wanted in ((known["precision"], storage), (known.get("arithmetic", "auto"), precision)):
@@ -197,20 +197,51 @@ def _add_teacher(
         say(f"{folder} holds the outputs of {path.stem} already")
         return manifest
     model = open_runner(path, precision=precision)
-    if model.scale != scale:
-        raise UsageError(f"the teacher {path.name} is x{model.scale}, and {folder} is packed for x{scale}")
+    if model.scale != manifest["scale"]:
+        raise UsageError(
+            f"the teacher {path.name} is x{model.scale}, and {folder} is packed for x{manifest['scale']}"
+        )
     # Sets packed before there was a choice name none.
     arithmetic = {} if precision == "auto" else {"arithmetic": precision}
-    request = {"teacher": digest, "precision": storage, "tile": tile, **arithmetic}
-    name, journal = teacher_file(digest, storage), f"journal-{digest}.jsonl"
+    facts = {"precision": storage, "tile": tile, **arithmetic}
     small = map_images(folder / LR, images, 1)
-    appender = Appender(folder, [name], request, journal)
+    name, journal = teacher_file(digest, storage), f"journal-{digest}.jsonl"
+    appender = Appender(folder, [name], {"teacher": digest, **facts}, journal)
+    entries = _store_outputs(model, path.stem, images, small, appender, name, storage, tile)
+    # In image units of [0, 1]; clipping to 0..1 is part of the storage in 8 bit.
+    off = {
+        "largest": max(entry["largest"] for entry in entries),
+        "mean": float(np.mean([entry["mean"] for entry in entries])),
+    }
+    facts = {"name": path.stem, **facts, "storage": off}
+    said = f"stored as {storage}, off by {off['mean']:.2g} on average"
+    if tile:
+        facts["tiling"] = _tiling(model, small[0], tile)
+        said += f", tiles by at most {facts['tiling']['largest']:.2g} (first image)"
+    manifest = {**manifest, "teachers": {**manifest.get("teachers", {}), digest: facts}}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    (folder / journal).unlink()
+    say(f"added the outputs of {path.stem} -> {folder / name} ({said})")
+    return manifest
+
+
+def _store_outputs(
+    model: Runner,
+    title: str,
+    images: Sequence[Mapping[str, Any]],
+    small: Sequence[np.ndarray],
+    appender: Appender,
+    name: str,
+    storage: str,
+    tile: int,
+) -> list[dict[str, Any]]:
+    """Runs a teacher on the images that are left; returns the entries of all, with how far storage is off."""
     stored = len(appender.entries)
     if stored:
-        say(f"{path.stem}: continuing after {stored} of {len(images)} images")
+        say(f"{title}: continuing after {stored} of {len(images)} images")
     todo = list(zip(images, small, strict=True))[stored:]
     try:
-        for entry, lr in track(todo, f"{path.stem} on {len(todo)} images", len(todo)):
+        for entry, lr in track(todo, f"{title} on {len(todo)} images", len(todo)):
             exact = _enlarge(model, lr, tile)
             kept = _store(exact, storage)
             gap = np.abs(kept.astype(np.float32) / (255 if storage == "uint8" else 1) - exact)
@@ -221,28 +252,7 @@ def _add_teacher(
     finally:
         appender.commit()
         appender.close()
-    entries = appender.entries
-    facts: dict[str, Any] = {
-        "name": path.stem,
-        "precision": storage,
-        "tile": tile,
-        **arithmetic,
-        # In image units of [0, 1]; clipping to 0..1 is part of the storage in 8 bit.
-        "storage": {
-            "largest": max(entry["largest"] for entry in entries),
-            "mean": float(np.mean([entry["mean"] for entry in entries])),
-        },
-    }
-    if tile:
-        facts["tiling"] = _tiling(model, small[0], tile)
-    manifest = {**manifest, "teachers": {**manifest.get("teachers", {}), digest: facts}}
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    (folder / journal).unlink()
-    said = f"stored as {storage}, off by {facts['storage']['mean']:.2g} on average"
-    if tile:
-        said += f", tiles by at most {facts['tiling']['largest']:.2g} (first image)"
-    say(f"added the outputs of {path.stem} -> {folder / name} ({said})")
-    return manifest
+    return appender.entries
 
 
 def _store(image: np.ndarray, precision: str) -> np.ndarray:

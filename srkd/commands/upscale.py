@@ -1,6 +1,7 @@
 """`srkd upscale`: photographs in, larger photographs out."""
 
 import glob
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -245,9 +246,11 @@ def _match(text: str) -> list[Path]:
 
 
 def _check_targets(jobs: Sequence[Job]) -> None:
-    taken: dict[Path, Path] = {}
+    # Windows and macOS take IMG.png and img.png for one file.
+    fold = str.casefold if sys.platform in ("win32", "darwin") else str
+    taken: dict[str, Path] = {}
     for job in jobs:
-        other = taken.setdefault(job.target, job.source)
+        other = taken.setdefault(fold(str(job.target)), job.source)
         if other is not job.source:
             raise UsageError(f"{other} and {job.source} would both become {job.target}; rename one of them")
         if job.target.resolve() == job.source.resolve():

@@ -168,7 +168,7 @@ def _write_ncnn(request: Request, path: Path) -> None:
         made = Path(folder) / "model.ncnn.param"
         command = [pnnx.EXEC_PATH, str(traced), "inputshape=[1,3,24,32]", "inputshape2=[1,3,38,20]"]
         command.append(f"fp16={int(request.precision == 'fp16')}")
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode or not made.is_file():
             reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
             raise SrkdError(f"pnnx could not convert the network: {reason}; nothing was written")

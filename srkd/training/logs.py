@@ -152,7 +152,9 @@ def _commit() -> str | None:
             "--dirty=+",
         ]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+            done = subprocess.run(
+                command, capture_output=True, encoding="utf-8", errors="replace", timeout=10
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         if done.returncode == 0:

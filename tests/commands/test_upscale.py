@@ -4,6 +4,7 @@ import struct
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -330,3 +331,18 @@ def test_a_photograph_passes_through_six_files(tmp_path, photos):
         "runtimes/onnxruntime",
         "images/writing",
     }
+
+
+@pytest.mark.parametrize(("system", "clashes"), [("linux", False), ("win32", True), ("darwin", True)])
+def test_names_that_differ_in_case_alone(fails, tmp_path, photo, monkeypatch, system, clashes):
+    """Windows and macOS would write both into one file."""
+    monkeypatch.setattr(upscale_command, "sys", SimpleNamespace(platform=system))
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder, name in zip(folders, ("IMG.png", "img.png"), strict=True):
+        folder.mkdir()
+        Image.fromarray(photo).save(folder / name)
+    words = [str(word) for word in ("upscale", *folders, "-o", tmp_path / "c", "-w", "bicubic")]
+    if clashes:
+        assert "would both become" in fails(2, *words)
+    else:
+        assert main(words) == 0 and len(list((tmp_path / "c").glob("*.png"))) == 2
