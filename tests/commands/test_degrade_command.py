@@ -34,15 +34,8 @@ def test_each_draw_depends_on_seed_image_and_number_alone(photos, tmp_path):
 
 
 def test_it_tells_what_it_did_and_continues(photos, tmp_path, capsys):
-    words = [
-        "degrade",
-        photos,
-        tmp_path / "a",
-        "--degradation",
-        "{preset: camera, clean: 0.4}",
-        "--draws",
-        "3",
-    ]
+    words = ["degrade", str(photos), str(tmp_path / "a"), "--draws", "3"]
+    words += ["--degradation", "{preset: camera, clean: 0.4}"]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "clean" in said and "JPEG" in said and "noise" in said and "18 images ->" in said

@@ -28,7 +28,7 @@ from srkd import SrkdError, UsageError, load_generator
 
 
 def test_degradations_go_on_where_they_stopped(photos, tmp_path, monkeypatch):
-    """Each row of a batch has its own, by seed, stage, step and row: cut short, or in parts, all is the same."""
+    """They depend on seed, stage, step and row alone, so a run that is cut short ends as one that was not."""
     options = {"degradation": {"preset": "real", "clean": 0.2}}
     whole = pretrain(photos, tmp_path / "whole", **options)
     stop_at(monkeypatch, 8, interrupt)
