@@ -1,4 +1,4 @@
-"""Networks that stand beside the one that is trained: copies of it, and frozen ones that look at its images."""
+"""Networks beside the one that is trained: copies of it, and frozen ones that look at its images."""
 
 import contextlib
 import copy
