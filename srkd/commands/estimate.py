@@ -1,6 +1,5 @@
 """`srkd estimate`: what a run would take, from two real steps of each stage."""
 
-import contextlib
 import time
 from typing import Any, NamedTuple, Unpack
 
@@ -56,19 +55,12 @@ def estimate(
         SrkdError, UsageError: what the run itself would raise before its first step.
     """
     recipe = make_recipe(data, strategy, model, options)
-    from srkd.terminal import silence
     from srkd.training.memory import peak_memory
     from srkd.training.requirements import resolve
-    from srkd.training.run import threads_restored
-    from srkd.training.setup import make_fabric, open_job
+    from srkd.training.setup import launched, open_job
 
     stages = resolve(recipe)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(threads_restored())
-        fabric = make_fabric(recipe)
-        fabric.launch()
-        if not fabric.is_global_zero:
-            stack.enter_context(silence())
+    with launched(recipe) as fabric:
         job = open_job(recipe, stages, fabric)
         names = track(stages, "measuring", len(stages))
         costs = {name: _measure(job, name) for name in names}
