@@ -276,8 +276,8 @@ def _score(recipe: Recipe, weights: Path, lpips: str) -> dict[str, float]:
 
     smallest = max(stage.crop for stage in recipe.resolve().values())
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad)
-    if recipe.degradation == "real":
-        data = degrade_validation(data, recipe.scale)
+    if recipe.mix is not None:
+        data = degrade_validation(data, recipe.mix)
     return score(open_runner(weights, "cpu"), data.val, "y-crop", lpips)["mean"]
 
 
