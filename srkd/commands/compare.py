@@ -60,7 +60,7 @@ def compare(
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compare distillation methods with controls trained without distillation, over several seeds.
+    """Compare methods with controls trained without distillation.
 
     For each seed, a method and its control start from the same weights and see the same batches for the same
     number of steps; only the distillation is missing from the control. The last weights are scored on the

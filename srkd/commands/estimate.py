@@ -9,7 +9,8 @@ from rich.table import Table
 from srkd.files import StrPath
 from srkd.recipe import RunOptions, make_recipe
 from srkd.strategies import StrategyName
-from srkd.terminal import Progress, reports, say, show, track
+from srkd.terminal import Progress, answer, reports, say, track
+from srkd.training.launch import announce
 
 _STEPS = 2
 
@@ -42,7 +43,7 @@ def estimate(
     progress: Progress | None = None,
     **options: Unpack[RunOptions],
 ) -> dict[str, StageCost]:
-    """Measure what a run would take: speed, memory and time, from two real steps of each stage.
+    """Measure speed, memory and time of a run from two real steps.
 
     Everything that the run needs is built and checked; nothing is written.
 
@@ -56,6 +57,7 @@ def estimate(
         SrkdError, UsageError: what the run itself would raise before its first step.
     """
     recipe = make_recipe(data, strategy, model, options)
+    announce(recipe)
     from srkd.terminal import silence
     from srkd.training.memory import peak_memory
     from srkd.training.requirements import resolve
@@ -72,7 +74,7 @@ def estimate(
         job = open_job(recipe, stages, fabric)
         names = track(stages, "measuring", len(stages))
         costs = {name: _measure(job, name) for name in names}
-        show(_table(costs, f"{recipe.strategy} on {fabric.device}, {fabric.world_size} process(es)"))
+        answer(_table(costs, f"{recipe.strategy} on {fabric.device}, {fabric.world_size} process(es)"))
         hours = sum(cost.hours for cost in costs.values())
         say(
             f"{len(job.data.train)} training and {len(job.data.val)} validation images; peak memory of a "

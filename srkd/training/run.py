@@ -16,6 +16,7 @@ from srkd.terminal import say, silence
 from srkd.training import Run
 from srkd.training.checkpoints import (
     FOLDER,
+    ChangedRunError,
     check_same_recipe,
     list_checkpoints,
     load_critics,
@@ -68,9 +69,9 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
                 )
         job = open_job(recipe, stages, fabric)
         if saved and saved["data"] != job.data.identity and not allow_changes:
-            raise UsageError(
+            raise ChangedRunError(
                 f"the images in {recipe.data} are not those that the run in {folder} was started with; "
-                "restore them, or continue all the same with --allow-changes"
+                "restore them, or give another --out"
             )
         return _run_stages(job, saved)
 
@@ -168,8 +169,7 @@ def _deaths_explained(fabric: Fabric) -> Iterator[None]:
     except RuntimeError as error:
         if fabric.world_size > 1 and any(word in str(error).lower() for word in ("gloo", "nccl", "by peer")):
             raise SrkdError(
-                f"another process of this run died ({first_line(error)}); earlier checkpoints are intact: "
-                "continue with --resume"
+                f"another process of this run died ({first_line(error)}); earlier checkpoints are intact"
             ) from error
         raise
 
