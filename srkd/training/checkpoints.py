@@ -99,9 +99,17 @@ def is_finished(recipe: Recipe) -> bool:
     Raises:
         UsageError: it holds the finished run of another recipe, named by what differs.
     """
-    folder = Path(recipe.out)
-    if read_state(folder) != "finished":
+    if read_state(Path(recipe.out)) != "finished":
         return False
+    check_folder(recipe)
+    return True
+
+
+def check_folder(recipe: Recipe) -> None:
+    """Raises UsageError where the recipe's folder holds the run of another, named by what differs."""
+    folder = Path(recipe.out)
+    if not (folder / "recipe.yaml").is_file():
+        return
     old, new = (
         yaml.safe_load(text) for text in ((folder / "recipe.yaml").read_text("utf-8"), recipe.to_yaml())
     )
@@ -109,7 +117,6 @@ def is_finished(recipe: Recipe) -> bool:
     if changed:
         details = ", ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in sorted(changed))
         raise UsageError(f"{folder} holds the run of another recipe: {details}; give another --out")
-    return True
 
 
 def dump_critics(critics: Mapping[tuple[int, str, int], Discriminator]) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from srkd.training.outputs import describe, save_member, weights_path
 from srkd.training.requirements import resolve
 from srkd.training.setup import Job, lock_run, make_fabric, open_job
 from srkd.training.state import State
+from srkd.training.teacher_costs import announce_teachers
 from srkd.training.validation import bicubic_psnr
 
 
@@ -85,6 +86,7 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
     else:
         for name in names:
             job.rehearse(name)
+        announce_teachers(job)
     if job.fabric.is_global_zero:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
     job.log.begin(*((saved["stage"], saved["step"]) if saved else ()))

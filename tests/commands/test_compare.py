@@ -14,9 +14,9 @@ from scipy import stats
 import srkd
 from srkd import UsageError
 from srkd.cli import main
-from srkd.commands.compare import paired_interval
 from srkd.config import load_recipe
 from srkd.losses import LOSSES
+from srkd.metrics.intervals import paired_interval
 
 
 @pytest.fixture
