@@ -10,11 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srkd.models.cost import count_parameters
 from srkd.recipe import Recipe
-from srkd.terminal import silence
 from srkd.training import StageCost
 from srkd.training.requirements import resolve
-from srkd.training.run import threads_restored
-from srkd.training.setup import Job, make_fabric, open_job
+from srkd.training.setup import Job, launched, open_job
 from srkd.training.step import train_step
 from srkd.training.teacher_costs import time_teachers
 
@@ -27,12 +25,7 @@ def opened(recipe: Recipe) -> Iterator[Job]:
         SrkdError, UsageError: what the run itself would raise before its first step.
     """
     stages = resolve(recipe)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(threads_restored())
-        fabric = make_fabric(recipe)
-        fabric.launch()
-        if not fabric.is_global_zero:
-            stack.enter_context(silence())
+    with launched(recipe) as fabric:
         yield open_job(recipe, stages, fabric)
 
 

@@ -6,13 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
 from srkd.errors import SrkdError, UsageError, first_line
 from srkd.files import write_text
 from srkd.recipe import Recipe
-from srkd.terminal import say, silence
+from srkd.terminal import say
 from srkd.training import Run
 from srkd.training.checkpoints import (
     FOLDER,
@@ -28,7 +27,7 @@ from srkd.training.loop import StageLoop
 from srkd.training.memory import peak_memory
 from srkd.training.outputs import describe, save_member, weights_path
 from srkd.training.requirements import resolve
-from srkd.training.setup import Job, lock_run, make_fabric, open_job
+from srkd.training.setup import Job, launched, lock_run, open_job
 from srkd.training.state import State
 from srkd.training.teacher_costs import announce_teachers
 from srkd.training.validation import bicubic_psnr
@@ -53,11 +52,7 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
     stages = resolve(recipe)
     folder = Path(recipe.out)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(threads_restored())
-        fabric = make_fabric(recipe)
-        fabric.launch()
-        if not fabric.is_global_zero:
-            stack.enter_context(silence())
+        fabric = stack.enter_context(launched(recipe))
         stack.enter_context(_deaths_explained(fabric))
         _on_first(fabric, lambda: stack.enter_context(lock_run(folder, resume)))
         saved = load_newest(folder) if resume else None
@@ -174,14 +169,3 @@ def _deaths_explained(fabric: Fabric) -> Iterator[None]:
                 f"another process of this run died ({first_line(error)}); earlier checkpoints are intact"
             ) from error
         raise
-
-
-@contextlib.contextmanager
-def threads_restored() -> Iterator[None]:
-    """Leaves torch with as many threads as it had."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)

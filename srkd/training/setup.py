@@ -24,7 +24,7 @@ from srkd.models import create_generator
 from srkd.models.base import Discriminator, Generator
 from srkd.recipe import Recipe
 from srkd.strategies import DEFAULT_MODEL, STRATEGIES
-from srkd.terminal import note, say
+from srkd.terminal import note, say, silence
 from srkd.training.checkpoints import list_checkpoints
 from srkd.training.gradients import check_gradients
 from srkd.training.logs import LOCK, RunLog, read_state
@@ -174,6 +174,24 @@ def make_fabric(recipe: Recipe) -> Fabric:
         raise UsageError(f"cannot train on {recipe.device} in {recipe.precision}: {error}") from error
     except Exception as error:  # Fabric's own class for a missing accelerator derives from Exception alone
         raise UsageError(f"cannot train on {recipe.device}: {error}") from error
+
+
+@contextlib.contextmanager
+def launched(recipe: Recipe) -> Iterator[Fabric]:
+    """A run's processes: only the first one prints, and torch has as many threads afterwards as before.
+
+    Raises:
+        UsageError: the device or the precision cannot be had.
+    """
+    threads = torch.get_num_threads()
+    try:
+        fabric = make_fabric(recipe)
+        fabric.launch()
+        with contextlib.nullcontext() if fabric.is_global_zero else silence():
+            yield fabric
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
 
 
 def _keep_buffers() -> dict[str, Any]:

@@ -113,6 +113,8 @@ def rehearse(methods: Mapping[str, Recipe], curves: bool) -> dict[str, tuple[flo
     """Sets every method up as its training does, and times a step of each stage. Gives hours, bytes while a
     run is trained, and bytes that it leaves."""
     costs, failures = {}, []
+    if methods:
+        say(f"checking {len(methods)} methods and controls")
     for label, recipe in track(methods.items(), "checking", len(methods)):
         try:
             with silence():
