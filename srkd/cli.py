@@ -24,6 +24,7 @@ from cyclopts import (
 from srkd import __version__
 from srkd.errors import SrkdError, UsageError, name_missing_extra
 from srkd.options import Command, option_name
+from srkd.terminal import answering
 
 # The panels of the help. A command that stands in none, but in the stub, is listed under OTHER.
 PANELS = {
@@ -189,7 +190,8 @@ def call(name: str, words: Sequence[str]) -> Any:
             raise UsageError(f"{key.upper()} is missing; see srkd {name} --help")
     if "quiet" in arguments:
         arguments["verbose"] = not arguments.pop("quiet")
-    return command.function(**arguments)
+    with answering():
+        return command.function(**arguments)
 
 
 def _normalise(words: Sequence[str], flags: set[str]) -> list[str]:
