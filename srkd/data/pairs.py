@@ -13,7 +13,8 @@ import numpy as np
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, hash_file
 from srkd.images import resample
-from srkd.images.reading import list_images, read_image
+from srkd.images.folders import list_images
+from srkd.images.reading import read_image
 from srkd.metrics.scores import crop_to_multiple
 
 # Photographs that scikit-image installs with itself (it downloads most others).
