@@ -109,31 +109,43 @@ def upscale(
         return []
     model = open_fastest(weights, scale, backend=backend, device=device, precision=precision, threads=threads)
     runner = average_flips(model) if tta else model
-    made, failures = [], list(plan.failures)
-    with progress_of("upscaling", sum(measure(job.source) for job in todo)) as advance:
-        for job in todo:
+    options = {"quality": quality, "tile": side, "megapixels": megapixels}
+    made, failures = _enlarge_all(
+        runner, todo, scale or model.scale, options, None if plan.alone else journal
+    )
+    say(f"{_summarise(plan, len(todo), len(made), scale or model.scale, model)} -> {target}")
+    what = "images or folders" if plan.failures else "images"
+    _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
+    return made
+
+
+def _enlarge_all(
+    runner: Runner, jobs: Sequence[Job], scale: float, options: dict[str, Any], journal: Journal | None
+) -> tuple[list[Path], list[str]]:
+    """Enlarges images; returns the files written and what went wrong.
+
+    Args:
+        runner: what enlarges.
+        jobs: the images and their outputs.
+        scale: result size over the source's.
+        options: of `enlarge_file`.
+        journal: takes note of what is done; without it the first error is raised.
+    """
+    made, failures = [], []
+    with progress_of("upscaling", sum(measure(job.source) for job in jobs)) as advance:
+        for job in jobs:
             try:
-                enlarge_file(
-                    runner,
-                    *job,
-                    scale or model.scale,
-                    quality=quality,
-                    tile=side,
-                    megapixels=megapixels,
-                    advance=advance,
-                )
+                enlarge_file(runner, *job, scale, advance=advance, **options)
             except Exception as error:  # whatever one image does must not end the others
-                if plan.alone:
+                if journal is None:
                     raise
                 told = str(error) if isinstance(error, SrkdError) else f"{job.source}: {first_line(error)}"
                 failures.append(told)
             else:
                 made.append(job.target)
-                if not plan.alone:
+                if journal is not None:
                     journal.add(job)
-    say(f"{_summarise(plan, len(todo), len(made), scale or model.scale, model)} -> {target}")
-    _complain(failures, len(todo) + len(plan.failures), "images or folders" if plan.failures else "images")
-    return made
+    return made, failures
 
 
 def _check_inputs(images: Any) -> list[str]:

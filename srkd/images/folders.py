@@ -163,7 +163,7 @@ class _Walk:
         suffix = path.suffix.lower()
         try:
             linked = entry.is_symlink()
-            mode = os.stat(path).st_mode if linked else entry.stat(follow_symlinks=False).st_mode  # noqa: PTH116
+            mode = entry.stat().st_mode
         except OSError as error:
             if suffix in IMAGES:
                 self.found.failures.append(f"{path} {_reason(error)}")
