@@ -42,7 +42,8 @@ class Journal:
 
     def holds(self, job: Job) -> bool:
         """Whether the target is there, made from this source with these settings."""
-        return job.target.is_file() and self.made.get(self._name(job)) == self._entry(job)
+        entry = self._entry(job)
+        return bool(entry["source"]) and job.target.is_file() and self.made.get(self._name(job)) == entry
 
     def add(self, job: Job) -> None:
         """Notes that a job is done.
@@ -61,6 +62,9 @@ class Journal:
         return job.target.relative_to(self.folder).as_posix()
 
     def _entry(self, job: Job) -> dict[str, Any]:
-        facts = job.source.stat()
-        source = {"size": facts.st_size, "changed": facts.st_mtime_ns}
+        try:
+            facts = job.source.stat()
+            source = {"size": facts.st_size, "changed": facts.st_mtime_ns}
+        except OSError:  # gone, or a link that loops: told when it is read
+            source = {}
         return {"target": self._name(job), "source": source, "settings": self.settings}
