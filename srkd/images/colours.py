@@ -91,8 +91,6 @@ def _build(
     if not gray:
         options["primaries"] = list(primaries)
     try:
-        return imagecodecs.cms_profile(
-            "gray" if gray else "rgb", whitepoint=(*white, 1.0), **colours, **curve
-        )
+        return imagecodecs.cms_profile("gray" if gray else "rgb", whitepoint=(*white, 1.0), **options)
     except (RuntimeError, ValueError):  # of colours that no display has
         return None
