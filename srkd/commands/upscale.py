@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, check_path, describe_type, hash_file
-from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
+from srkd.images.formats import FORMATS, MEGAPIXELS, READABLE, check_suffix
 from srkd.images.reading import is_hidden, list_images, measure
 from srkd.runtimes.runner import Runner, average_flips
 from srkd.terminal import Progress, note, reports, say
@@ -310,7 +310,7 @@ def _check_targets(jobs: Sequence[Job]) -> None:
 
 def _count_others(folder: Path) -> Counter[str]:
     paths = (p for p in folder.rglob("*") if p.is_file() and not is_hidden(p, folder))
-    return Counter(p.suffix.lower() for p in paths if p.suffix.lower() not in FORMATS)
+    return Counter(p.suffix.lower() for p in paths if p.suffix.lower() not in READABLE)
 
 
 def _rename(path: Path, format: str) -> Path:

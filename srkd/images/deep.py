@@ -18,7 +18,8 @@ from srkd.images.photo import About
 
 
 def decode_deep(file: Image.Image, path: Path, page: int = 0) -> np.ndarray:
-    """The values of a deep PNG or TIFF as uint16, `(H, W)` or `(H, W, C)`.
+    """The values of a deep PNG, TIFF or HEIC, or of a JPEG XL of any depth, `(H, W)` or `(H, W, C)`, uint16 or
+    uint8.
 
     Args:
         file: what Pillow makes of it.
@@ -26,7 +27,7 @@ def decode_deep(file: Image.Image, path: Path, page: int = 0) -> np.ndarray:
         page: which of a TIFF's.
 
     Raises:
-        SrkdError: the file is damaged, or holds values of 32 bits.
+        SrkdError: the file is damaged, is animated, or holds values of 32 bits or floating-point ones.
     """
     import imagecodecs
     import tifffile
@@ -40,10 +41,20 @@ def decode_deep(file: Image.Image, path: Path, page: int = 0) -> np.ndarray:
                     values = np.iinfo(values.dtype).max - values
         elif file.format == "PNG":
             values = imagecodecs.png_decode(path.read_bytes())
+        elif file.format == "JXL":
+            values = imagecodecs.jpegxl_decode(path.read_bytes())
+        elif file.format == "HEIF":
+            import pillow_heif
+
+            values = np.asarray(pillow_heif.open_heif(path, convert_hdr_to_8bit=False))
         else:
             values = np.asarray(file)
     except (imagecodecs.PngError, tifffile.TiffFileError, RuntimeError) as error:
         raise SrkdError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    if values.dtype.kind == "f":
+        raise SrkdError(f"{path} holds floating-point values, whose white is unknown; save it as 16 bit")
+    if values.ndim > 3:
+        raise SrkdError(f"{path} is animated, which is not supported; extract the frames first")
     return narrow(values, str(path))
 
 

@@ -54,6 +54,9 @@ if features.check("avif"):
 CLASSIC_TIFF = 2**32
 
 SUFFIXES = tuple(FORMATS)
+# What extras read, and nothing here writes.
+READ_ONLY = (".heic", ".heif", ".hif", ".jxl")
+READABLE = SUFFIXES + READ_ONLY
 
 # Photographs of a hundred megapixels exist, and so do files of a few kilobytes that unpack to gigabytes.
 MEGAPIXELS = 200.0

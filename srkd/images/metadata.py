@@ -49,7 +49,7 @@ def describe(path: Path, kind: str, info: Mapping[Any, Any], found: Image.Exif) 
     except Exception:  # of a damaged block, which is no reason to refuse the photograph
         faults.append("damaged EXIF")
     tags = directory.tags if directory else {}
-    xmp, iptc = info.get("xmp"), _find_iptc(info, tags)
+    xmp, iptc = info.get("xmp") or _find_boxes(path, kind), _find_iptc(info, tags)
     if xmp is None and exif.XMP in tags:
         xmp = tags[exif.XMP].data
     block = None
@@ -59,6 +59,7 @@ def describe(path: Path, kind: str, info: Mapping[Any, Any], found: Image.Exif) 
     dpi = info.get("dpi") if kind != "TIFF" or 282 in tags else None
     about = About(
         icc=info.get("icc_profile") or None,
+        chunks=_to_chunk(info.get("nclx_profile")),
         exif=block,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
         xmp=_clean_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
@@ -91,6 +92,30 @@ def _clean_xmp(packet: bytes | None) -> bytes | None:
     for pattern, text in _STALE_XMP:
         packet = re.sub(pattern, text, packet)
     return packet or None
+
+
+def _find_boxes(path: Path, kind: str) -> bytes | None:
+    """The XMP packet of a JPEG XL, which its reader for Pillow passes over: the box `xml ` (ISO 18181-2)."""
+    if kind != "JXL":
+        return None
+    with path.open("rb") as file:
+        while len(head := file.read(8)) == 8:
+            size, name = struct.unpack(">I4s", head)
+            if name == b"xml " and 8 <= size <= _LONGEST_TEXT:
+                return file.read(size - 8)
+            if size < 8:
+                break
+            file.seek(size - 8, 1)
+    return None
+
+
+def _to_chunk(nclx: Any) -> tuple[tuple[bytes, bytes], ...]:
+    """The colours that a HEIC states by numbers (ITU-T H.273), as PNG states them; sRGB needs no statement."""
+    if not isinstance(nclx, dict):
+        return ()
+    primaries, transfer = nclx["color_primaries"], nclx["transfer_characteristics"]
+    plain = primaries in (1, 2) and transfer in (1, 2, 6, 13)
+    return () if plain else ((b"cICP", bytes([primaries, transfer, 0, 1])),)
 
 
 def _find_comment(info: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from srkd.files import StrPath
 from srkd.images.colours import cmyk_to_srgb
 from srkd.images.deep import decode_deep, find_pictures
 from srkd.images.extras import register_reader
-from srkd.images.formats import MEGAPIXELS, SUFFIXES
+from srkd.images.formats import MEGAPIXELS, READABLE
 from srkd.images.metadata import describe
 from srkd.images.photo import Photo
 
@@ -32,9 +32,9 @@ def list_images(folder: StrPath, recursive: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file; give the folder that holds the images")
     paths = folder.rglob("*") if recursive else folder.iterdir()
-    found = sorted(p for p in paths if p.suffix.lower() in SUFFIXES and not is_hidden(p, folder))
+    found = sorted(p for p in paths if p.suffix.lower() in READABLE and not is_hidden(p, folder))
     if not found:
-        raise UsageError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
+        raise UsageError(f"{folder} holds no images ({', '.join(READABLE)})")
     return found
 
 
@@ -94,6 +94,9 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
         about = describe(path, str(file.format), file.info, exif)
         # Taken out, since Pillow would apply it to TIFFs while it loads them.
         orientation = exif.pop(ExifTags.Base.Orientation, 1)
+        if file.format in ("HEIF", "JXL"):
+            # They have an orientation of their own, which their readers apply.
+            orientation = 1
         if not deep:
             _skip_pillows_limit(file)
         values = decode_deep(file, path, page) if deep else decode(file)
@@ -132,7 +135,8 @@ def _is_deep(file: Any) -> bool:
         raise SrkdError(
             f"{file.filename} holds floating-point values, whose white is unknown; save it as 16 bit"
         )
-    if file.mode.startswith("I"):
+    # JPEG XL's reader for Pillow does not say.
+    if file.mode.startswith("I") or file.format == "JXL" or file.info.get("bit_depth", 8) > 8:
         return True
     deep = file.format in ("PNG", "TIFF") and file.tile and ";16" in str(file.tile[0].args)
     # Pillow alone knows the transparent colour of an image without alpha channel, and CMYK's profile.
@@ -215,7 +219,8 @@ def open_image(path: Path) -> Iterator[Any]:
             f"{path} has more pixels than Pillow decodes in its format; convert it to PNG or TIFF"
         ) from error
     except UnidentifiedImageError as error:
-        raise SrkdError(f"{path} is not an image that can be read (is it really {path.suffix}?)") from error
+        doubt = f" (is it really {path.suffix}?)" if path.suffix else ""
+        raise SrkdError(f"{path} is not an image that can be read{doubt}") from error
     except MemoryError as error:
         raise SrkdError(f"{path} does not fit into memory") from error
     except PermissionError as error:

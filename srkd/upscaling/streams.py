@@ -1,5 +1,6 @@
 """Standard input and output in the place of files."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -55,9 +56,7 @@ def replace_streams(
             target = folder / f"{_OUTPUT}{_choose_suffix(Path(inputs[0]), format)}"
             with on_stderr():
                 yield inputs, target, STANDARD_OUTPUT
-            with target.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            _copy_out(target)
         except SrkdError as error:
             raise type(error)(str(error).replace(f"{folder / _INPUT}", "standard input")) from error
 
@@ -68,6 +67,19 @@ def _read_input(path: Path) -> Path:
     if path.stat().st_size == 0:
         raise UsageError("standard input is empty")
     return path
+
+
+def _copy_out(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What its buffer still holds would be complained of once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SrkdError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 def _choose_suffix(source: Path, format: str) -> str:
