@@ -22,8 +22,8 @@ RECIPE_PANELS = {
 }
 PANELS = {
     "What": (
-        "images weights model data folder first second recipe methods strategy teacher old replay val lr "
-        "scale"
+        "images weights model data folder first second recipe methods strategy teacher discriminator "
+        "discriminator_options old replay val lr scale"
     ),
     "Where it goes and runs": "out json format overwrite device backend threads jobs",
 }
