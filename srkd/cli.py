@@ -194,8 +194,8 @@ def call(name: str, words: Sequence[str]) -> Any:
 
 
 def _normalise(words: Sequence[str], flags: set[str]) -> list[str]:
-    """Option names with dashes, `--a.b VALUE` as `--set a.b=VALUE`, flags with a value as one word, and `-`, which
-    stands for a stream, where it is not taken for an option."""
+    """Option names with dashes, `--a.b VALUE` as `--set a.b=VALUE`, flags with a value as one word, and `-`,
+    which stands for a stream, where it is not taken for an option."""
     result: list[str] = []
     streams: list[str] = []
     queue = list(words)

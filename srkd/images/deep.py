@@ -18,8 +18,8 @@ from srkd.images.photo import About
 
 
 def decode_deep(file: Image.Image, path: Path, page: int = 0) -> np.ndarray:
-    """The values of a deep PNG, TIFF or HEIC, or of a JPEG XL of any depth, `(H, W)` or `(H, W, C)`, uint16 or
-    uint8.
+    """The values of a deep PNG, TIFF or HEIC, or of a JPEG XL of any depth, `(H, W)` or `(H, W, C)`, uint16
+    or uint8.
 
     Args:
         file: what Pillow makes of it.

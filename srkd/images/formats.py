@@ -41,6 +41,8 @@ FORMATS = {
     ".png": PNG,
     ".jpg": JPEG,
     ".jpeg": JPEG,
+    ".jfif": JPEG,
+    ".jpe": JPEG,
     ".webp": WEBP,
     ".tif": TIFF,
     ".tiff": TIFF,
@@ -56,7 +58,6 @@ CLASSIC_TIFF = 2**32
 SUFFIXES = tuple(FORMATS)
 # What extras read, and nothing here writes.
 READ_ONLY = (".heic", ".heif", ".hif", ".jxl")
-READABLE = SUFFIXES + READ_ONLY
 
 # Photographs of a hundred megapixels exist, and so do files of a few kilobytes that unpack to gigabytes.
 MEGAPIXELS = 200.0

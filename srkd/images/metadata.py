@@ -110,7 +110,8 @@ def _find_boxes(path: Path, kind: str) -> bytes | None:
 
 
 def _to_chunk(nclx: Any) -> tuple[tuple[bytes, bytes], ...]:
-    """The colours that a HEIC states by numbers (ITU-T H.273), as PNG states them; sRGB needs no statement."""
+    """The colours that a HEIC states by numbers (ITU-T H.273), as PNG states them; sRGB needs no
+    statement."""
     if not isinstance(nclx, dict):
         return ()
     primaries, transfer = nclx["color_primaries"], nclx["transfer_characteristics"]
