@@ -38,6 +38,7 @@ class _Listener(NamedTuple):
     verbose: bool = True
     progress: Progress | None = None
     stderr: bool = False
+    answers: bool = False
 
 
 _LOUD = _Listener()
@@ -62,8 +63,9 @@ def reports(function: Callable[P, R]) -> Callable[P, R]:
         outer = _listener.get()
         verbose: Any = kwargs.get("verbose", True)
         progress: Any = kwargs.get("progress")
-        inner = _Listener(outer.verbose and bool(verbose), progress or outer.progress, outer.stderr)
-        token = _listener.set(inner)
+        token = _listener.set(
+            outer._replace(verbose=outer.verbose and bool(verbose), progress=progress or outer.progress)
+        )
         try:
             return function(*args, **kwargs)
         finally:
@@ -92,8 +94,26 @@ def on_stderr() -> Iterator[None]:
         _listener.reset(token)
 
 
+@contextmanager
+def answering() -> Iterator[None]:
+    """Inside, what `answer` is given is printed whatever else is silent: somebody typed a question."""
+    token = _listener.set(_listener.get()._replace(answers=True))
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def _console() -> Console:
     return errors if _listener.get().stderr else console
+
+
+def answer(renderable: RenderableType) -> None:
+    """Prints what a command exists to print: a text, a table. `--quiet` does not suppress it; it does
+    silence a Python function that is called with `verbose=False`."""
+    if _listener.get().verbose or _listener.get().answers:
+        # Brackets in a text are no markup; those in tables are escaped where they must be.
+        console.print(renderable, markup=False if isinstance(renderable, str) else None)
 
 
 def say(message: str) -> None:

@@ -52,15 +52,22 @@ def interpolate(
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists; replace it with --overwrite, or choose another --out")
     near, far = load_own_generator(first), load_own_generator(second)
-    if near.config != far.config:
-        differing = _differences(near.config or {}, far.config or {})
-        raise UsageError(f"{first} and {second} have different architectures: {differing}")
+    check_same_config(near.config, far.config, first, second)
     blend(near, far, alpha)
     known = {key: value for key, value in far.info.items() if key not in ("format", "kind", "psnr")}
     shares = {"alpha": alpha, "of": [name_by_hash(find_weights(weights)) for weights in (first, second)]}
     save_generator(far, target, **{**known, "interpolation": shares})
     say(f"{1 - alpha:g} of {first}, {alpha:g} of {second} -> {target}")
     return target
+
+
+def check_same_config(
+    near: dict[str, Any] | None, far: dict[str, Any] | None, first: StrPath, second: StrPath
+) -> None:
+    """Raises UsageError unless two generators, named for the message, have the same configuration."""
+    if near != far:
+        differing = _differences(near or {}, far or {})
+        raise UsageError(f"{first} and {second} have different architectures: {differing}")
 
 
 def _differences(own: dict[str, Any], other: dict[str, Any]) -> str:
