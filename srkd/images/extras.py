@@ -1,7 +1,6 @@
 """Formats that Pillow reads with the help of packages of their own: HEIC and JPEG XL."""
 
 import importlib
-from functools import cache
 from typing import NamedTuple
 
 from srkd.errors import SrkdError
@@ -46,7 +45,6 @@ def register_reader(start: bytes, path: object) -> None:
         ) from error
 
 
-@cache
 def _register(module: str) -> None:
     # pillow_jxl registers itself when it is imported.
     package = importlib.import_module(module)
