@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_names_as_long_as_an_encrypting_file_system_allows(tmp_path, writer, mon
     real = os.open
 
     def limited(path, *rest, **options):
-        assert len(os.fsencode(os.path.basename(path))) <= 143
+        assert len(os.fsencode(Path(path).name)) <= 143
         return real(path, *rest, **options)
 
     monkeypatch.setattr(os, "open", limited)

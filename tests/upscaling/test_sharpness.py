@@ -39,12 +39,16 @@ def test_it_is_what_interpolate_writes(tmp_path, photo, pair, share):
 def test_the_command_and_images_in_memory(tmp_path, photo, capsys):
     Image.fromarray(photo).save(tmp_path / "in.png")
     srkd.interpolate("span_s_psnr", "span_s_gan", alpha=0.4, out=tmp_path / "between.safetensors")
-    (expected,) = srkd.upscale(tmp_path / "in.png", tmp_path / "a.png", weights=tmp_path /
-    "between.safetensors") expected = read_image(expected).astype(int)
+    between = {"weights": tmp_path / "between.safetensors"}
+    expected = read_image(srkd.upscale(tmp_path / "in.png", tmp_path / "a.png", **between)[0]).astype(int)
     capsys.readouterr()
     for number, options in enumerate(
-        ({}, {"weights": "span_s_gan"}, {"weights": "span_s_psnr", "backend": "torch"}, {"backend":
-        "openvino"})
+        (
+            {},
+            {"weights": "span_s_gan"},
+            {"weights": "span_s_psnr", "backend": "torch"},
+            {"backend": "openvino"},
+        )
     ):
         (made,) = srkd.upscale(tmp_path / "in.png", tmp_path / f"{number}.png", sharpness=0.4, **options)
         assert np.abs(read_image(made) - expected).max() <= 1

@@ -61,8 +61,12 @@ def test_the_command_line_takes_dashes(tmp_path, photo):
         command = [sys.executable, "-m", "srkd", "upscale", "-w", "bicubic", *words]
         return subprocess.run(command, input=give, capture_output=True, cwd=tmp_path)
 
-    for words in (["-", "-o", "-"], ["-o", "-", "-"], ["--out", "-", "--format", "png", "-"], ["--out=-",
-    "-"]):
+    for words in (
+        ["-", "-o", "-"],
+        ["-o", "-", "-"],
+        ["--out", "-", "--format", "png", "-"],
+        ["--out=-", "-"],
+    ):
         done = run(*words, give=data)
         assert done.returncode == 0 and done.stdout.startswith(b"\x89PNG"), done.stderr
         assert done.stderr == b"upscaled 1 image x4 with bicubic (NumPy) -> standard output\n"
@@ -81,13 +85,16 @@ def test_the_command_line_takes_dashes(tmp_path, photo):
         assert full.returncode == 1 and b"Traceback" not in full.stderr
 
 
+SEVERAL = "several images do not fit into standard output (-o -); give -o a folder"
+
+
 @pytest.mark.parametrize(
     ("inputs", "out", "data", "message"),
     [
         (["-", "x.png"], "y.png", b"", "standard input (-) holds one image; name no others beside it"),
-        (["x.png", "x.png"], "-", b"", "several images do not fit into standard output (-o -); give -o a
-        folder"), (["."], "-", b"", "several images do not fit into standard output (-o -); give -o a
-        folder"), (["-"], "y.png", b"", "standard input is empty"),
+        (["x.png", "x.png"], "-", b"", SEVERAL),
+        (["."], "-", b"", SEVERAL),
+        (["-"], "y.png", b"", "standard input is empty"),
         (["-"], "y.png", b"text", "standard input is not an image that can be read"),
         (["-"], "-", b"\xff\xd8\xff\xe0", "standard input is not an image that can be read"),
     ],
