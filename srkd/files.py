@@ -31,6 +31,23 @@ def describe_type(value: Any) -> str:
     return f"an {name}" if name[0].lower() in "aeio" else f"a {name}"
 
 
+def is_file(path: StrPath) -> bool:
+    """Whether there is a file; False, where Path.is_file raises, for names that are too long and folders that
+    may not be entered."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: StrPath) -> bool:
+    """Whether there is a folder; False as for `is_file`."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
 # What to do where a file cannot be written, by what the system says; EFBIG is a limit on a file's size.
 _REMEDIES = {
     ("ENOSPC", "EDQUOT", "EFBIG"): "{reason}; free some space or choose another place",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from srkd.errors import SrkdError, UsageError, first_line
-from srkd.files import StrPath, check_path, describe_type, hash_file
+from srkd.files import StrPath, check_path, describe_type, hash_file, is_file, is_folder
 from srkd.images.folders import describe
 from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
 from srkd.images.reading import measure
@@ -147,11 +147,11 @@ def _enlarge_all(
         journal: takes note of what is done; without it the first error is raised.
     """
     made, failures = [], []
-    missing: dict[tuple[str, str], list[str]] = {}
+    lost: dict[str, list[str]] = {}
     with progress_of("upscaling", sum(measure(job.source) for job in jobs), every=30) as advance:
         for job in jobs:
             try:
-                absent = enlarge_file(runner, *job, scale, advance=advance, **options)
+                sentences = enlarge_file(runner, *job, scale, advance=advance, **options)
             except Exception as error:  # whatever one image does must not end the others
                 if journal is None:
                     raise
@@ -159,13 +159,13 @@ def _enlarge_all(
                 failures.append(told)
                 continue
             made.append(job.target)
-            if absent:
-                missing.setdefault((job.target.suffix, ", ".join(absent)), []).append(job.source.name)
+            for sentence in sentences:
+                lost.setdefault(sentence, []).append(job.source.name)
             if journal is not None:
                 journal.add(job)
-    for (suffix, what), names in missing.items():
+    for sentence, names in lost.items():
         images = names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
-        note(f"{suffix} has no place for {what}: {images}", "left out")
+        note(f"{sentence}: {images}", "left out")
     return made, failures
 
 
@@ -200,7 +200,7 @@ def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]
         UsageError: the output of one exists.
     """
     todo = plan.jobs if overwrite or plan.alone else [job for job in plan.jobs if not journal.holds(job)]
-    existing = [job.target for job in todo if job.target.exists()]
+    existing = [job.target for job in todo if is_file(job.target)]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists; replace it with --overwrite, or choose another -o")
     return todo
@@ -235,14 +235,14 @@ def _plan(texts: Sequence[str], out: Path, format: str) -> _Plan:
     if inputs.left_out:
         note(describe(inputs.left_out), "left out")
     alone = not inputs.from_folder and len(inputs.images) == 1 and not inputs.failures
-    to_file = out.suffix != "" and not out.is_dir()
+    to_file = out.suffix != "" and not is_folder(out)
     if alone and to_file:
         check_suffix(out)
         (source,) = inputs.images
         if _same_place(out, source):
             raise UsageError(f"{out} is the image to upscale; give another -o")
         return _Plan([Job(source, out)], inputs.failures, alone)
-    if out.is_file() or (to_file and out.suffix.lower() in FORMATS):
+    if is_file(out) or (to_file and out.suffix.lower() in FORMATS):
         raise UsageError(f"several images do not fit into the file {out}; give -o a folder")
     jobs = [Job(source, out / name) for source, name in _name_outputs(inputs.images, format).items()]
     _check_targets(jobs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
+from srkd.files import StrPath, is_folder
 from srkd.images.formats import READ_ONLY, SUFFIXES
 from srkd.terminal import note
 
@@ -110,7 +110,7 @@ def find_images(folder: StrPath, apart: Path | None = None) -> Found:
         raise UsageError(f"{folder} is a file; give the folder that holds the images")
     found = Found(folder)
     walk = _Walk(found, {})
-    if apart is not None and apart.is_dir() and not apart.samefile(folder):
+    if apart is not None and is_folder(apart) and not apart.samefile(folder):
         walk.seen[_identify(apart)] = apart
     walk.enter(folder)
     # Links last: what is reached without one is found under its own name.

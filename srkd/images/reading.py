@@ -1,5 +1,6 @@
 """Image files to arrays."""
 
+import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +12,18 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
+from srkd.files import StrPath, is_file
 from srkd.images.colours import cmyk_to_srgb
 from srkd.images.deep import decode_deep, find_pictures
 from srkd.images.extras import register_reader
 from srkd.images.formats import MEGAPIXELS
 from srkd.images.metadata import describe
 from srkd.images.photo import Photo
+
+# What they log of damaged files is in the error of the one that matters; an application that wants it has
+# handlers of its own.
+for _name in ("PIL", "tifffile"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 def read_image(path: StrPath) -> np.ndarray:
@@ -55,7 +61,7 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
         SrkdError: the file is not an image that can be read, is damaged, animated, or too large.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"there is no file {path}")
     with open_image(path) as file:
         page = _choose_page(file, path)

@@ -52,7 +52,7 @@ def write_photo(
             photograph's file lost nothing.
 
     Returns:
-        What was left out because the format has no place for it, in words.
+        What was left out, and why, a sentence each.
 
     Raises:
         UsageError: the suffix names no image format.
@@ -63,7 +63,11 @@ def write_photo(
     kind = FORMATS[path.suffix.lower()]
     shape = picture.shape if isinstance(picture, np.ndarray) else picture.getbands()
     gray = len(shape) == 2 if isinstance(picture, np.ndarray) else len(shape) < 3
-    about, missing = _fit(kind, about or About(), gray or shape[2:] == (2,))
+    about = about or About()
+    lost = tuple(f"{fault} is not carried over" for fault in about.faults)
+    about, missing = _fit(kind, about, gray or shape[2:] == (2,))
+    if missing:
+        lost += (f"{path.suffix} has no place for {', '.join(missing)}",)
     with replacing(path) as temporary:
         try:
             if kind is TIFF:
@@ -74,7 +78,7 @@ def write_photo(
                 _save(temporary, picture, kind, about, quality)
         except (ValueError, struct.error) as error:
             raise SrkdError(f"cannot write {path}: {error}; choose another format") from error
-    return missing
+    return lost
 
 
 def _save(path: Path, picture: Image.Image, kind: Format, about: About, quality: int | None) -> None:
@@ -105,7 +109,7 @@ def _save(path: Path, picture: Image.Image, kind: Format, about: About, quality:
 
 def _fit(kind: Format, about: About, gray: bool) -> tuple[About, tuple[str, ...]]:
     """What a format holds of a photograph's description, and the rest in words."""
-    missing = list(about.faults)
+    missing: list[str] = []
     if kind is WEBP:
         # It keeps gray as RGB.
         gray = False

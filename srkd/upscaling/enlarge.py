@@ -45,7 +45,7 @@ def enlarge_file(
         advance: called with the LR pixels of each part that is done.
 
     Returns:
-        What of the source's description the target's format has no place for, in words.
+        What of the source's description was left out, and why, a sentence each.
 
     Raises:
         SrkdError: the image cannot be read, enlarged or written, for whatever reason; the message names it.

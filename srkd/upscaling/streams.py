@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
+from srkd.files import StrPath, is_file, is_folder
 from srkd.images.formats import FORMATS
 from srkd.images.reading import open_image
 from srkd.terminal import on_stderr
@@ -41,7 +41,7 @@ def replace_streams(
         return
     if "-" in inputs and len(inputs) > 1:
         raise UsageError("standard input (-) holds one image; name no others beside it")
-    if str(out) == "-" and (len(inputs) > 1 or Path(inputs[0]).is_dir()):
+    if str(out) == "-" and (len(inputs) > 1 or is_folder(inputs[0])):
         raise UsageError("several images do not fit into standard output (-o -); give -o a folder")
     if str(out) == "-" and sys.stdout.isatty():
         raise UsageError("standard output is a terminal; redirect it, or give -o a file")
@@ -88,7 +88,7 @@ def _choose_suffix(source: Path, format: str) -> str:
         return f".{format}"
     if source.suffix.lower() in FORMATS:
         return source.suffix.lower()
-    if not source.is_file():
+    if not is_file(source):
         return ".png"
     with open_image(source) as file:
         kind = str(file.format).lower().replace("jpeg", "jpg").replace("mpo", "jpg")
