@@ -1,20 +1,24 @@
 """From weights to a runner: the runtime that suits them, and the conversion that it needs."""
 
+import atexit
 import importlib
 import shutil
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from platformdirs import user_cache_path
 
 from srkd import __version__
-from srkd.errors import UsageError, choose
-from srkd.files import StrPath, check_path, hash_file
+from srkd.errors import SrkdError, UsageError, choose
+from srkd.files import StrPath, check_path, check_writable, hash_file
 from srkd.runtimes import RUNTIMES, Backend, Device, Precision, Settings
 from srkd.runtimes.runner import Runner
-from srkd.terminal import say
+from srkd.terminal import note, say
 from srkd.upscaling.limits import check_options
+from srkd.upscaling.sharpness import blend_onnx, find_pair
 from srkd.weights.catalogue import find_onnx, find_weights, list_shipped, read_header
 
 # Not weights but a resampler, which takes their place.
@@ -29,6 +33,7 @@ def open_runner(
     backend: Backend = "auto",
     threads: int | None = None,
     precision: Precision = "auto",
+    sharpness: float | None = None,
 ) -> Runner:
     """Opens weights for inference.
 
@@ -41,15 +46,19 @@ def open_runner(
         threads: CPU threads; all cores when not given.
         precision: of torch; `auto` is fp16 on CUDA and fp32 elsewhere. Where half precision gives something
             that is not a number, fp32 takes over.
+        sharpness: between the faithful and the sharp weights of the shipped pair that `weights` is one of,
+            from 0 to 1.
 
     Raises:
         UsageError: no such file or name, no such device, a backend that is not installed or does not run
-            these weights, or an ONNX file that does not enlarge RGB images.
+            these weights, an ONNX file that does not enlarge RGB images, or sharpness of weights without a
+            pair.
         SrkdError: the file is damaged.
     """
     for kind, value, choices in (("backend", backend, Backend), ("device", device, Device)):
         choose(kind, value, get_args(choices))
     choose("precision", precision, get_args(Precision))
+    pair = None if sharpness is None else find_pair(weights)
     if str(weights) == BICUBIC:
         # Two neighbours on either side; a few float64 images of the result.
         return Runner(BICUBIC, scale, 3, None, memory=100.0 * scale**2, runtime="NumPy")
@@ -57,6 +66,10 @@ def open_runner(
     if backend == "auto":
         backend = "onnxruntime" if path.suffix == ".onnx" else "torch"
     runtime = RUNTIMES[backend]
+    settings = Settings(device, threads, precision)
+    opener = importlib.import_module(runtime.module)
+    if pair is not None and sharpness is not None:
+        return _open_between(opener, runtime.takes == "onnx", pair, sharpness, settings)
     if runtime.takes == "onnx":
         model = find_onnx(weights) or convert(path)
     elif path.suffix == ".onnx":
@@ -65,8 +78,26 @@ def open_runner(
         from srkd.weights.store import load_generator
 
         model = load_generator(path)
-    opener = importlib.import_module(runtime.module)
-    return opener.open_runner(model, path.stem, Settings(device, threads, precision))
+    return opener.open_runner(model, path.stem, settings)
+
+
+def _open_between(
+    opener: Any, onnx: bool, pair: tuple[str, str], sharpness: float, settings: Settings
+) -> Runner:
+    """Opens a shipped pair's weights interpolated."""
+    name = f"{pair[0].rpartition('_')[0]} of sharpness {sharpness:g}"
+    if not onnx:
+        from srkd.weights.store import blend, load_generator
+
+        near, far = map(load_generator, pair)
+        blend(near, far, sharpness)
+        return opener.open_runner(far, name, settings)
+    near, far = (find_onnx(weights) or convert(find_weights(weights)) for weights in pair)
+    # Runtimes read the file as they open it.
+    with tempfile.TemporaryDirectory(prefix="srkd-", ignore_cleanup_errors=True) as folder:
+        model = Path(folder) / "between.onnx"
+        model.write_bytes(blend_onnx(near, far, sharpness))
+        return opener.open_runner(model, name, settings)
 
 
 def open_fastest(
@@ -77,12 +108,13 @@ def open_fastest(
     device: Device = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    sharpness: float | None = None,
 ) -> Runner:
     """Like `open_runner`, on the backend that is fastest where none is named, with the default weights where
     none are. The result's scale is that of the weights, of bicubic the whole number nearest to `scale`."""
     weights = weights or default_weights()
     check_path("weights", weights)
-    check_options(scale=scale, threads=threads)
+    check_options(scale=scale, threads=threads, sharpness=sharpness)
     return open_runner(
         weights,
         device,
@@ -90,6 +122,7 @@ def open_fastest(
         backend=prefer(weights, device) if backend == "auto" else backend,
         threads=threads,
         precision=precision,
+        sharpness=sharpness,
     )
 
 
@@ -121,17 +154,26 @@ def prefer(weights: StrPath, device: Device) -> Backend:
 
 
 def convert(path: Path) -> Path:
-    """The ONNX file of weights of this package, written at first use and kept in the user's cache.
+    """The ONNX file of weights of this package, written at first use and kept in the user's cache; where that
+    cannot be written, in a temporary folder until the process ends.
 
     Raises:
         UsageError: weights of another package.
-        SrkdError: the file is damaged, or the cache cannot be written.
+        SrkdError: the file is damaged, or there is no place to write to at all.
     """
     if path.suffix == ".onnx":
         return path
     if path.suffix != ".safetensors" or not read_header(path):
         raise UsageError(f"{path} was not written by srkd; use --backend torch")
-    target = user_cache_path("srkd") / "onnx" / f"{path.stem}-{hash_file(path, 16)}-{__version__}.onnx"
+    name = f"{path.stem[:64]}-{hash_file(path, 16)}-{__version__}.onnx"
+    target = user_cache_path("srkd") / "onnx" / name
+    try:
+        if target.is_file():
+            return target
+        check_writable(target)
+    except (SrkdError, OSError) as error:
+        note(f"{error}; converting {path.name} to ONNX for this time alone", "warning")
+        target = _temporary_folder() / name
     if not target.is_file():
         say(f"converting {path.name} to ONNX, once -> {target}")
         from srkd.exports.writing import write_onnx
@@ -139,6 +181,14 @@ def convert(path: Path) -> Path:
 
         write_onnx(load_generator(path), target)
     return target
+
+
+@cache
+def _temporary_folder() -> Path:
+    """A folder that goes when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="srkd-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _may_have_gpu() -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
+from srkd.files import StrPath, is_file
 
 
 def find_weights(weights: StrPath) -> Path:
@@ -18,7 +18,7 @@ def find_weights(weights: StrPath) -> Path:
     if str(weights) in shipped:
         return shipped_folder() / shipped[str(weights)]["file"]
     path = Path(weights)
-    if path.is_file():
+    if is_file(path):
         return path
     names = f"; shipped names: {', '.join(shipped)}" if shipped else ""
     raise UsageError(f"there is no weights file {path}{names}")
@@ -28,7 +28,7 @@ def find_onnx(weights: StrPath) -> Path | None:
     """The ONNX file that comes with shipped weights, or the path itself if it is one; None otherwise."""
     entry = list_shipped().get(str(weights), {})
     path = shipped_folder() / entry["onnx"] if "onnx" in entry else Path(weights)
-    return path if path.suffix == ".onnx" and path.is_file() else None
+    return path if path.suffix == ".onnx" and is_file(path) else None
 
 
 def read_header(path: Path) -> dict[str, Any]:
