@@ -126,7 +126,8 @@ def _sort(found: Found, scale: int, lr: StrPath | None, only_hr: bool) -> tuple[
     if chosen:
         pairs, small = chosen
         return list(pairs), hr.folder, f"LR from {small.relative_to(found.root)}"
-    _point_to_lr(found.root)
+    if not only_hr:
+        _point_to_lr(found.root)
     return [(path, None) for path in hr.images], hr.folder, "LR made by MATLAB's bicubic"
 
 
