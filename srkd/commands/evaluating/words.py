@@ -31,8 +31,8 @@ def sort_words(model: Any, data: Any, sr: Any) -> Words:
     inner = [word for word in models if str(word) not in names and Path(word).is_dir()]
     if not sets and len(inner) > 1:
         raise UsageError(
-            f"{' and '.join(map(str, inner))} are folders; name benchmarks by --data, and folders of SR images "
-            "by --sr"
+            f"{' and '.join(map(str, inner))} are folders; name benchmarks by --data, and folders of SR "
+            "images by --sr"
         )
     if not sets and (len(models) > 1 or (models and folders)) and str(models[-1]) not in names:
         sets, inner = [models.pop()], []
