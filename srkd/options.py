@@ -22,8 +22,8 @@ RECIPE_PANELS = {
 }
 PANELS = {
     "What": (
-        "images weights model data sr folder first second recipe methods strategy teacher old replay val lr "
-        "scale"
+        "images weights model data sr folder first second recipe methods strategy teacher discriminator "
+        "discriminator_options old replay val lr scale"
     ),
     "Where it goes and runs": "out json csv latex format overwrite device backend threads jobs",
 }
@@ -38,6 +38,7 @@ METAVARS = {
     **dict.fromkeys(("out", "data", "replay", "val", "old"), "PATH"),
     **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config"), "NAME"),
     "set": "PATH=VALUE",
+    "degradation": "NAME|YAML",
 }
 # Lists that take all words up to the next option; of others, the option is repeated.
 GREEDY = ("data", "sr")
@@ -45,8 +46,9 @@ TYPES = {int: "N", float: "NUMBER", str: "TEXT"}
 # Of functions that take a recipe's fields as options.
 CONFIG_HELP = "A recipe: a YAML file of these options, or the name of a shipped one. Options given here win."
 SET_HELP = (
-    "Override one field of the stages or model options, as stages.transfer.losses.output.weight=0.5; null "
-    "removes an entry. May be repeated. srkd config shows the fields."
+    "Override one field of the stages, the model options or the degradation, as "
+    "stages.transfer.losses.output.weight=0.5; null removes an entry. May be repeated. srkd config shows the "
+    "fields."
 )
 
 

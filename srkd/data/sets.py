@@ -42,8 +42,8 @@ class DataSet:
         for path, state in self.watched.items():
             if _stat(path) != state:
                 raise SrkdError(
-                    f"{path} was changed while training read it; earlier checkpoints are intact: "
-                    "restore it and continue with --resume"
+                    f"{path} was changed while training read it; earlier checkpoints are intact: restore it, "
+                    "and resume"
                 )
 
 
