@@ -78,7 +78,7 @@ def find_pairs(
     data: StrPath,
     scale: int = 4,
     lr: StrPath | None = None,
-    skip_bad: bool = False,
+    skip_bad: bool | None = None,
     only_hr: bool = False,
 ) -> list[Source]:
     """The HR images of a data set and, where it has them, their LR images. Says what it found and left out.
@@ -89,7 +89,8 @@ def find_pairs(
             scikit-image installs.
         scale: the super-resolution factor, by which LR folders are chosen.
         lr: the folder of LR images, when it does not lie inside `data`, or is one of several.
-        skip_bad: leave out what cannot be reached, with a note, instead of failing.
+        skip_bad: leave out what cannot be reached, with a note, instead of failing; None where the user has
+            no such choice.
         only_hr: do not look for LR images.
 
     Raises:
