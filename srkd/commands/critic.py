@@ -76,14 +76,7 @@ def critic(
         UsageError: no such data, teacher or discriminator, or a value out of range.
         SrkdError: a file is damaged or cannot be written.
     """
-    for name, value in (("data", data), ("teacher", teacher), *((("out", out),) if out is not None else ())):
-        check_path(name, value)
-    for name, value in (("steps", steps), ("crop", crop), ("batch", batch)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}")
-    if not 0 < rate < 1:
-        raise UsageError(f"rate must be between 0 and 1, not {rate}")
-    choose("scale", scale, (2, 3, 4))
+    _check(data, teacher, out, steps, rate, crop, batch, scale)
     from srkd.weights.catalogue import find_weights
 
     path = find_weights(teacher)
@@ -117,3 +110,23 @@ def critic(
     )
     say(f"{fit.steps} steps; tells {fit.accuracy:.1%} of held-out crops right (50 % is chance) -> {target}")
     return FittedCritic(target, fit.steps, fit.settled, fit.accuracy)
+
+
+def _check(
+    data: StrPath,
+    teacher: StrPath,
+    out: StrPath | None,
+    steps: int,
+    rate: float,
+    crop: int,
+    batch: int,
+    scale: int,
+) -> None:
+    for name, value in (("data", data), ("teacher", teacher), *((("out", out),) if out is not None else ())):
+        check_path(name, value)
+    for name, value in (("steps", steps), ("crop", crop), ("batch", batch)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}")
+    if not 0 < rate < 1:
+        raise UsageError(f"rate must be between 0 and 1, not {rate}")
+    choose("scale", scale, (2, 3, 4))
