@@ -102,6 +102,9 @@ def _read_layers(path: Path) -> list[Layer]:
         count = int(filled[0][1][0])
     except (UnicodeDecodeError, IndexError, ValueError) as error:
         raise SrkdError(f"{path} is damaged: line 2 does not say how many layers there are") from error
+    foreign = next((words[0] for _, words in filled[1:] if "." in words[0] or "::" in words[0]), None)
+    if foreign is not None:
+        raise UsageError(f"{path} has layers of pnnx ({foreign}); give the .ncnn.param that pnnx writes, too")
     layers = []
     for number, words in filled[1:]:
         try:
@@ -110,9 +113,6 @@ def _read_layers(path: Path) -> list[Layer]:
             raise SrkdError(f"{path} is damaged: line {number} is not a layer") from error
     if len(layers) != count:
         raise SrkdError(f"{path} is damaged: its second line says {count} layers, and it has {len(layers)}")
-    foreign = next((layer.kind for layer in layers if "." in layer.kind or "::" in layer.kind), None)
-    if foreign is not None:
-        raise UsageError(f"{path} has layers of pnnx ({foreign}); give the .ncnn.param that pnnx writes, too")
     return layers
 
 
