@@ -6,16 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
 from srkd.errors import SrkdError, UsageError, first_line
 from srkd.files import write_text
 from srkd.recipe import Recipe
-from srkd.terminal import say, silence
+from srkd.terminal import say
 from srkd.training import Run
 from srkd.training.checkpoints import (
     FOLDER,
+    ChangedRunError,
     check_same_recipe,
     list_checkpoints,
     load_critics,
@@ -27,8 +27,9 @@ from srkd.training.loop import StageLoop
 from srkd.training.memory import peak_memory
 from srkd.training.outputs import describe, save_member, weights_path
 from srkd.training.requirements import resolve
-from srkd.training.setup import Job, lock_run, make_fabric, open_job
+from srkd.training.setup import Job, launched, lock_run, open_job
 from srkd.training.state import State
+from srkd.training.teacher_costs import announce_teachers
 from srkd.training.validation import bicubic_psnr
 
 
@@ -51,11 +52,7 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
     stages = resolve(recipe)
     folder = Path(recipe.out)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(threads_restored())
-        fabric = make_fabric(recipe)
-        fabric.launch()
-        if not fabric.is_global_zero:
-            stack.enter_context(silence())
+        fabric = stack.enter_context(launched(recipe))
         stack.enter_context(_deaths_explained(fabric))
         _on_first(fabric, lambda: stack.enter_context(lock_run(folder, resume)))
         saved = load_newest(folder) if resume else None
@@ -68,9 +65,9 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
                 )
         job = open_job(recipe, stages, fabric)
         if saved and saved["data"] != job.data.identity and not allow_changes:
-            raise UsageError(
+            raise ChangedRunError(
                 f"the images in {recipe.data} are not those that the run in {folder} was started with; "
-                "restore them, or continue all the same with --allow-changes"
+                "restore them, or give another --out"
             )
         return _run_stages(job, saved)
 
@@ -84,6 +81,7 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
     else:
         for name in names:
             job.rehearse(name)
+        announce_teachers(job)
     if job.fabric.is_global_zero:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
     job.log.begin(*((saved["stage"], saved["step"]) if saved else ()))
@@ -91,14 +89,7 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
     left = names[names.index(saved["stage"]) :] if saved else names
     with _failures_logged(job.log):
         for name in left:
-            state = job.build(name)
-            step, retries = 0, 0
-            if saved and name == saved["stage"]:
-                _restore(state, saved)
-                step, retries = saved["step"], saved["retries"]
-                say(f"resuming {name} at step {step}")
-            job.psnr[name] = StageLoop(job, name, state, Watch(name, bicubic), step, retries).run()
-            _finish_stage(job, name, state)
+            _run_stage(job, name, saved if saved and name == saved["stage"] else None, bicubic)
             say(
                 f"{name}: {job.psnr[name]:.2f} dB on {len(job.data.val)} validation images "
                 f"(bicubic {bicubic:.2f}) -> {weights_path(recipe, name)}"
@@ -112,6 +103,18 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
         with contextlib.suppress(OSError):
             (folder / FOLDER).rmdir()
     return Run(folder, {name: weights_path(recipe, name) for name in names}, job.psnr)
+
+
+def _run_stage(job: Job, name: str, saved: dict[str, Any] | None, bicubic: float) -> None:
+    """Trains a stage, whose players are gone before those of the next are built."""
+    state = job.build(name)
+    step, retries = 0, 0
+    if saved:
+        _restore(state, saved)
+        step, retries = saved["step"], saved["retries"]
+        say(f"resuming {name} at step {step}")
+    job.psnr[name] = StageLoop(job, name, state, Watch(name, bicubic), step, retries).run()
+    _finish_stage(job, name, state)
 
 
 def _finish_stage(job: Job, name: str, state: State) -> None:
@@ -168,18 +171,6 @@ def _deaths_explained(fabric: Fabric) -> Iterator[None]:
     except RuntimeError as error:
         if fabric.world_size > 1 and any(word in str(error).lower() for word in ("gloo", "nccl", "by peer")):
             raise SrkdError(
-                f"another process of this run died ({first_line(error)}); earlier checkpoints are intact: "
-                "continue with --resume"
+                f"another process of this run died ({first_line(error)}); earlier checkpoints are intact"
             ) from error
         raise
-
-
-@contextlib.contextmanager
-def threads_restored() -> Iterator[None]:
-    """Leaves torch with as many threads as it had."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
