@@ -120,7 +120,8 @@ def _find_scale(path: Path, form: Form, image: np.ndarray) -> int:
     except Exception as error:  # each runtime's own
         raise UsageError(f"{path} does not run on {kind}: {first_line(error)}") from error
     if found.ndim != 4 or found.shape[1] != form.channels:
-        raise UsageError(f"{path} gives an array of shape {found.shape} for one image, not an image")
+        size = "x".join(map(str, found.shape))
+        raise UsageError(f"{path} gives an array of shape {size} for an image, not an image")
     ratios = [a / b for a, b in zip(found.shape[2:], image.shape[:2], strict=True)]
     scale = round(ratios[0])
     if ratios != [scale, scale] or scale < 1:

@@ -127,7 +127,11 @@ def _list_forms(path: Path, session: "InferenceSession") -> Iterator[Callable[[]
     if len(shape) != 4:
         raise UsageError(f"{path} takes arrays of shape {_describe(shape)}, not batches of images")
     fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
-    found = [(axis, channels) for axis in (1, 3) for channels in (3, 1) if fixed[axis] in (None, channels)]
+    axes = [axis for axis in (1, 3) if fixed[axis] in (1, 3)]
+    if not axes:
+        # No number, or one that can only be a side of the image.
+        axes = [axis for axis in (1, 3) if fixed[axis] is None and (fixed[4 - axis] or 32) >= 32]
+    found = [(axis, channels) for axis in axes for channels in (3, 1) if fixed[axis] in (None, channels)]
     if not found:
         raise UsageError(f"{path} takes arrays of shape {_describe(shape)}, neither RGB images nor luma")
     for axis, channels in found:

@@ -207,7 +207,10 @@ def put(target: np.ndarray, part: Part) -> None:
         if not plain:
             values = values.clip(0, 1) * white_of(target.dtype)
         if mask is not None:
-            values = target[place] + (values - target[place]) * mask[..., None]
+            # What no part before has written may hold anything, even what is not a number.
+            share = mask[..., None]
+            before = np.where(share < 1, target[place], values)
+            values = before + (values - before) * share
         np.copyto(target[place], values if plain else np.rint(values), casting="unsafe")
 
 
