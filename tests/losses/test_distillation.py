@@ -196,7 +196,7 @@ def test_contrastive(pair):
     assert value(loss, view) == pytest.approx(expected, rel=1e-3)
     with pytest.raises(UsageError, match="at least two"):
         loss(view_of(student, [teacher], n=1))
-    with pytest.raises(UsageError, match="at least one negative"):
+    with pytest.raises(UsageError, match="negatives must be at least 1, not 0"):
         create_loss("contrastive", {"negatives": 0}, {})
 
 
