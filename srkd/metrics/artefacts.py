@@ -6,7 +6,7 @@ None where HR has nothing to measure it on. Nothing is cut off at the border.
 
 import numpy as np
 
-from srkd.metrics.scores import check_8_bit, check_same_shape
+from srkd.metrics.scores import check_rgb
 
 # A strong edge: HR's gray values span a quarter of the range within 3x3 pixels.
 EDGE = 64
@@ -36,7 +36,7 @@ def halo(sr: np.ndarray, hr: np.ndarray) -> float | None:
     from scipy.ndimage import maximum_filter, minimum_filter
 
     sr, hr = _prepare(sr, hr)
-    gray = to_gray(hr.astype(np.uint8))[..., 0].astype(float)
+    gray = to_gray(hr)[..., 0]
     edges = maximum_filter(gray, 3) - minimum_filter(gray, 3) >= EDGE
     near = maximum_filter(edges, 2 * REACH + 1)
     if not near.any():
@@ -124,7 +124,7 @@ def largest_tint(sr: np.ndarray, hr: np.ndarray) -> float | None:
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:
-    """An RGB image, uint8, in gray, three equal channels: BT.601 luma of full range, rounded."""
+    """An RGB image in gray, uint8, three equal channels: BT.601 luma of full range, rounded."""
     gray = np.round(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
     return np.repeat(gray[..., None], 3, axis=2)
 
@@ -143,7 +143,5 @@ def _variance(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _prepare(sr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    check_8_bit(sr)
-    check_8_bit(hr)
-    check_same_shape(sr, hr)
+    check_rgb(sr, hr)
     return sr.astype(np.float64), hr.astype(np.float64)

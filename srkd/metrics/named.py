@@ -12,7 +12,7 @@ import numpy as np
 from srkd.errors import SrkdError, UsageError, choose, first_line, name_missing_extra
 from srkd.metrics import artefacts
 from srkd.metrics.niqe import niqe
-from srkd.metrics.scores import check_8_bit, check_same_shape
+from srkd.metrics.scores import check_rgb
 from srkd.metrics.text import text
 
 Measure = Callable[[np.ndarray, np.ndarray, int], float | None]
@@ -106,9 +106,7 @@ def _load_pyiqa(full: str, device: str) -> Metric:
         import torch
 
         images = (sr, hr) if network.metric_mode == "FR" else (sr,)
-        for image in images:
-            check_8_bit(image)
-            check_same_shape(sr, image)
+        check_rgb(*images)
         batches = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(device) / 255 for image in images]
         with _reported(f"{full} failed on an image of {sr.shape[1]}x{sr.shape[0]}"), torch.no_grad():
             return float(network(*batches))
