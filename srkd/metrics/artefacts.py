@@ -38,11 +38,11 @@ def halo(sr: np.ndarray, hr: np.ndarray) -> float | None:
     sr, hr = _prepare(sr, hr)
     gray = to_gray(hr)[..., 0]
     edges = maximum_filter(gray, 3) - minimum_filter(gray, 3) >= EDGE
-    near = maximum_filter(edges, 2 * REACH + 1)
+    near = np.asarray(maximum_filter(edges, 2 * REACH + 1))
     if not near.any():
         return None
-    size = (WINDOW, WINDOW, 1)
-    over = np.maximum(sr - maximum_filter(hr, size), 0) + np.maximum(minimum_filter(hr, size) - sr, 0)
+    least, greatest = (find(hr, WINDOW, axes=(0, 1)) for find in (minimum_filter, maximum_filter))
+    over = np.maximum(sr - greatest, 0) + np.maximum(least - sr, 0)
     return float(over[near].mean())
 
 
@@ -138,8 +138,7 @@ def _variance(image: np.ndarray, side: int) -> np.ndarray:
     """Of each channel in a window around each pixel; the image is mirrored at its border."""
     from scipy.ndimage import uniform_filter
 
-    size = (side, side, 1)
-    return uniform_filter(image**2, size) - uniform_filter(image, size) ** 2
+    return uniform_filter(image**2, side, axes=(0, 1)) - uniform_filter(image, side, axes=(0, 1)) ** 2
 
 
 def _prepare(sr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

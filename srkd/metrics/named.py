@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
@@ -86,11 +87,10 @@ def find_metric(name: str, device: str = "cpu") -> Metric:
     return METRICS[name]
 
 
-@lru_cache(maxsize=8)
 def _load_pyiqa(full: str, device: str) -> Metric:
     name = full.removeprefix(_PYIQA)
     try:
-        import pyiqa
+        pyiqa: Any = import_module("pyiqa")
     except ModuleNotFoundError as error:
         raise name_missing_extra(error, f"the metric {full}") from error
     known = pyiqa.list_models()

@@ -67,11 +67,18 @@ def read_rendered(upscale: Callable[[np.ndarray], np.ndarray], scale: int) -> Te
     Raises:
         SrkdError: Tesseract is not installed, or fails.
     """
-    truth = " ".join(_LINES)
-    pages = [render_page(size, scale) for size in SIZES]
-    pictures = [upscale(downscale(page, scale)) for page in pages]
-    rates = [[error_rate(read(image), truth) for image in images] for images in (pictures, pages)]
-    return TextErrors(*(float(np.mean(one)) for one in rates))
+    pictures = [upscale(downscale(render_page(size, scale), scale)) for size in SIZES]
+    sr = float(np.mean([_rate(image) for image in pictures]))
+    return TextErrors(sr, float(np.mean([_rate_page(size, scale) for size in SIZES])))
+
+
+@lru_cache
+def _rate_page(size: int, scale: int) -> float:
+    return _rate(render_page(size, scale))
+
+
+def _rate(image: np.ndarray) -> float:
+    return error_rate(read(image), " ".join(_LINES))
 
 
 def render_page(size: int, scale: int) -> np.ndarray:
