@@ -38,10 +38,11 @@ def halo(sr: np.ndarray, hr: np.ndarray) -> float | None:
     sr, hr = _prepare(sr, hr)
     gray = to_gray(hr)[..., 0]
     edges = maximum_filter(gray, 3) - minimum_filter(gray, 3) >= EDGE
-    near = np.asarray(maximum_filter(edges, 2 * REACH + 1))
+    near: np.ndarray = maximum_filter(edges, 2 * REACH + 1)
     if not near.any():
         return None
-    least, greatest = (find(hr, WINDOW, axes=(0, 1)) for find in (minimum_filter, maximum_filter))
+    least: np.ndarray = minimum_filter(hr, WINDOW, axes=(0, 1))
+    greatest: np.ndarray = maximum_filter(hr, WINDOW, axes=(0, 1))
     over = np.maximum(sr - greatest, 0) + np.maximum(least - sr, 0)
     return float(over[near].mean())
 
