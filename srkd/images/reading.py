@@ -73,7 +73,7 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
             )
         # Before anything loads the pixels, which forgets how they were stored.
         deep = _is_deep(file)
-        exif = file.getexif()
+        exif = _read_exif(file)
         about = describe(path, str(file.format), file.info, exif)
         # Taken out, since Pillow would apply it to TIFFs while it loads them.
         orientation = exif.pop(ExifTags.Base.Orientation, 1)
@@ -88,6 +88,14 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
         if icc is not None and (file.mode == "CMYK" or icc[16:20] != (b"GRAY" if gray else b"RGB ")):
             about = replace(about, icc=None)
         return Photo(pixels, alpha, gray, about)
+
+
+def _read_exif(file: Any) -> Image.Exif:
+    """What Pillow reads of EXIF; nothing of a damaged block, which is no reason to refuse the photograph."""
+    try:
+        return file.getexif()
+    except Exception:
+        return Image.Exif()
 
 
 def _choose_page(file: Any, path: Path) -> int:
