@@ -193,9 +193,14 @@ def write_text(path: StrPath, text: str) -> None:
 
 
 def hash_file(path: Path, digits: int = 64) -> str:
-    """SHA-256 of a file's bytes, its first hex digits. Sixteen name weights without their path."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:digits]
+    """SHA-256 of a file's bytes, its first hex digits; of ncnn's `.param`, with the weights beside it.
+    Sixteen digits name weights without their path."""
+    found = hashlib.sha256()
+    beside = path.with_suffix(".bin")
+    for part in (path, beside) if path.suffix == ".param" and beside.is_file() else (path,):
+        with part.open("rb") as file:
+            hashlib.file_digest(file, lambda: found)
+    return found.hexdigest()[:digits]
 
 
 def name_by_hash(path: Path) -> str:

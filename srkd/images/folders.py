@@ -59,11 +59,12 @@ class Found:
             self.images = [path for path in self.images if path not in images]
             self.left_out[reason] += len(images)
 
-    def check(self, skip_bad: bool = False) -> None:
+    def check(self, skip_bad: bool | None = None) -> None:
         """Says what was left out.
 
         Args:
-            skip_bad: count what cannot be reached among it, with a line for each.
+            skip_bad: count what cannot be reached among it, with a line for each; None where there is no such
+                choice.
 
         Raises:
             SrkdError: something cannot be reached.
@@ -71,7 +72,8 @@ class Found:
         """
         if self.failures and not skip_bad:
             more = f" (and {len(self.failures) - 1} more like it)" if len(self.failures) > 1 else ""
-            raise SrkdError(f"{self.failures[0]}{more}")
+            choice = "; fix it, or leave such images out with --skip-bad" if skip_bad is False else ""
+            raise SrkdError(f"{self.failures[0]}{more}{choice}")
         for failure in self.failures:
             note(failure, "left out")
         if self.left_out:

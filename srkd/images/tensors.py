@@ -62,7 +62,8 @@ def is_gray(image: np.ndarray) -> bool:
         if furthest > block:
             rows = np.arange(0, len(strip), 8)
             # The last of a row or column may be smaller.
-            sizes = np.outer(np.diff([*rows, len(strip)]), np.diff([*columns, image.shape[1]]))
+            heights, widths = np.append(rows, len(strip)), np.append(columns, image.shape[1])
+            sizes = np.outer(np.diff(heights), np.diff(widths))
             sums = np.add.reduceat(np.add.reduceat(strip, rows, axis=0, dtype=np.float64), columns, axis=1)
             if _spread(sums / sizes[..., None]).max() > block:
                 return False

@@ -2,6 +2,7 @@
 
 import atexit
 import importlib
+import importlib.util
 import shutil
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from srkd.runtimes.runner import Runner
 from srkd.terminal import note, say
 from srkd.upscaling.limits import check_options
 from srkd.upscaling.sharpness import blend_onnx, find_pair
-from srkd.weights.catalogue import find_onnx, find_weights, list_shipped, read_header
+from srkd.weights.catalogue import find_onnx, find_weights, is_own, kind_of, list_shipped
 
 # Not weights but a resampler, which takes their place.
 BICUBIC = "bicubic"
@@ -38,11 +39,11 @@ def open_runner(
     """Opens weights for inference.
 
     Args:
-        weights: `bicubic`; an ONNX file; any other weights that `load_generator` takes.
+        weights: `bicubic`, or what `load_generator` takes.
         device: where torch runs; `auto` takes CUDA or MPS when there. Other backends run on the CPU.
         scale: of bicubic, which has none of its own.
-        backend: what runs it; `auto` is ONNX Runtime for ONNX files and torch for others. ONNX Runtime and
-            OpenVINO run weights of this package too, converted once.
+        backend: what runs it; `auto` is ONNX Runtime for ONNX files, ncnn for ncnn files that torch cannot
+            run, and torch for others. ONNX Runtime and OpenVINO run the others too, converted once.
         threads: CPU threads; all cores when not given.
         precision: of torch; `auto` is fp16 on CUDA and fp32 elsewhere. Where half precision gives something
             that is not a number, fp32 takes over.
@@ -63,8 +64,8 @@ def open_runner(
         # Two neighbours on either side; a few float64 images of the result.
         return Runner(BICUBIC, scale, 3, None, memory=100.0 * scale**2, runtime="NumPy")
     path = find_weights(weights)
-    if backend == "auto":
-        backend = "onnxruntime" if path.suffix == ".onnx" else "torch"
+    kind = kind_of(path)
+    backend = _choose_backend(path, kind) if backend == "auto" else backend
     runtime = RUNTIMES[backend]
     settings = Settings(device, threads, precision)
     opener = importlib.import_module(runtime.module)
@@ -72,7 +73,11 @@ def open_runner(
         return _open_between(opener, runtime.takes == "onnx", pair, sharpness, settings)
     if runtime.takes == "onnx":
         model = find_onnx(weights) or convert(path)
-    elif path.suffix == ".onnx":
+    elif runtime.takes == "param":
+        if kind != "ncnn":
+            raise UsageError(f"{path} is not an ncnn file (.param); use another --backend, or srkd export")
+        model = path
+    elif kind == "onnx":
         raise UsageError(f"{path} is an ONNX file, which torch does not run; use --backend onnxruntime")
     else:
         from srkd.weights.store import load_generator
@@ -144,12 +149,24 @@ def prefer(weights: StrPath, device: Device) -> Backend:
     if str(weights) == BICUBIC:
         return "auto"
     path = find_weights(weights)
-    if path.suffix == ".onnx":
-        return "onnxruntime"
+    kind = kind_of(path)
+    if kind in ("onnx", "ncnn"):
+        return _choose_backend(path, kind)
     if device in ("cuda", "mps") or (device == "auto" and _may_have_gpu() and best_device() != "cpu"):
         return "torch"
-    if find_onnx(weights) or (path.suffix == ".safetensors" and read_header(path)):
+    return "onnxruntime" if find_onnx(weights) or is_own(path) else "torch"
+
+
+def _choose_backend(path: Path, kind: str) -> Backend:
+    """The backend that runs a file of that kind without converting it to another format."""
+    if kind == "onnx":
         return "onnxruntime"
+    if kind == "ncnn":
+        if importlib.util.find_spec("torch") is None:
+            return "ncnn"
+        from srkd.weights.ncnn import is_convertible
+
+        return "torch" if is_convertible(path) else "ncnn"
     return "torch"
 
 
@@ -158,13 +175,11 @@ def convert(path: Path) -> Path:
     cannot be written, in a temporary folder until the process ends.
 
     Raises:
-        UsageError: weights of another package.
+        UsageError: weights that cannot be exported.
         SrkdError: the file is damaged, or there is no place to write to at all.
     """
-    if path.suffix == ".onnx":
+    if kind_of(path) == "onnx":
         return path
-    if path.suffix != ".safetensors" or not read_header(path):
-        raise UsageError(f"{path} was not written by srkd; use --backend torch")
     name = f"{path.stem[:64]}-{hash_file(path, 16)}-{__version__}.onnx"
     target = user_cache_path("srkd") / "onnx" / name
     try:
@@ -175,11 +190,12 @@ def convert(path: Path) -> Path:
         note(f"{error}; converting {path.name} to ONNX for this time alone", "warning")
         target = _temporary_folder() / name
     if not target.is_file():
-        say(f"converting {path.name} to ONNX, once -> {target}")
         from srkd.exports.writing import write_onnx
         from srkd.weights.store import load_generator
 
-        write_onnx(load_generator(path), target)
+        model = load_generator(path)
+        say(f"converting {path.name} to ONNX, once -> {target}")
+        write_onnx(model, target)
     return target
 
 
