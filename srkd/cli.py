@@ -24,12 +24,13 @@ from cyclopts import (
 from srkd import __version__
 from srkd.errors import SrkdError, UsageError, name_missing_extra
 from srkd.options import Command, option_name
+from srkd.terminal import answering
 
 # The panels of the help. A command that stands in none, but in the stub, is listed under OTHER.
 PANELS = {
     "Use a network": "upscale evaluate export interpolate card",
     "Train one": "train distill finetune mutual extend compare",
-    "Data and runs": "prepare runs estimate config",
+    "Data and runs": "prepare degrade runs estimate config",
     "Look up": "models taps backends",
     "Start": "quickstart",
 }
@@ -189,7 +190,8 @@ def call(name: str, words: Sequence[str]) -> Any:
             raise UsageError(f"{key.upper()} is missing; see srkd {name} --help")
     if "quiet" in arguments:
         arguments["verbose"] = not arguments.pop("quiet")
-    return command.function(**arguments)
+    with answering():
+        return command.function(**arguments)
 
 
 def _normalise(words: Sequence[str], flags: set[str]) -> list[str]:
@@ -239,12 +241,16 @@ def _merge_recipe(command: Command, given: dict[str, Any]) -> dict[str, Any]:
         path, found, text = override.partition("=")
         first, *inner = path.split(".")
         if not found or not inner or first not in command.mappings:
-            choices = " or ".join(sorted(command.mappings))
+            *others, last = sorted(command.mappings)
+            choices = f"{', '.join(others)} or {last}"
             raise UsageError(f"--set {override}: give PATH=VALUE, with a PATH below {choices}")
         value = _read_yaml(text, f"--set {path}")
         for key in reversed(inner):
             value = {key: value}
-        arguments[first] = merge(arguments.get(first) or {}, value, first)
+        before = arguments.get(first) or {}
+        if isinstance(before, str):  # a preset's name stands for its mapping
+            before = {"preset": before}
+        arguments[first] = merge(before, value, first)
     return arguments
 
 

@@ -211,7 +211,7 @@ def load_recipe(recipe: StrPath) -> dict[str, Any]:
 
 def build(kind: Any, value: Any, where: str) -> Any:
     """Makes a value, as YAML or Python gives it, an instance of an annotated type: dataclasses, mappings of
-    them, lists, unions, Literals, numbers, texts and paths.
+    them, lists, tuples, unions, Literals, numbers, texts and paths.
 
     Raises:
         UsageError: it is of another type, named with its place.
@@ -230,14 +230,20 @@ def build(kind: Any, value: Any, where: str) -> Any:
         choices = [choice for choice in args if choice is not NoneType]
         if value is None and NoneType in args:
             return None
-        lists = [choice for choice in choices if get_origin(choice) is list]
-        return build(lists[0] if lists and isinstance(value, list | tuple) else choices[-1], value, where)
+        wanted = dict if isinstance(value, Mapping) else list if isinstance(value, list | tuple) else None
+        fitting = [choice for choice in choices if wanted is not None and get_origin(choice) is wanted]
+        return build((fitting or choices[-1:])[0], value, where)
     if origin is Literal:
         if value not in args:
             raise UsageError(f"{where}: '{value}' is not one of {', '.join(map(str, args))}")
         return value
     if origin is list and isinstance(value, list | tuple):
         return [build(args[0], item, where) for item in value]
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
+        if len(kinds) != len(value):
+            raise UsageError(f"{where}: expected {len(kinds)} values, not {len(value)}")
+        return tuple(build(each, item, where) for each, item in zip(kinds, value, strict=True))
     return _build_plain(origin or kind, value, where)
 
 
@@ -266,4 +272,11 @@ def _build_plain(kind: type, value: Any, where: str) -> Any:
     return float(value) if kind is float else value
 
 
-_NAMES = {str: "a text", dict: "a mapping", list: "a list", float: "a number", bool: "true or false"}
+_NAMES = {
+    str: "a text",
+    dict: "a mapping",
+    list: "a list",
+    tuple: "a list",
+    float: "a number",
+    bool: "true or false",
+}

@@ -35,6 +35,7 @@ class Advance(Protocol):
 class _Listener(NamedTuple):
     verbose: bool = True
     progress: Progress | None = None
+    answers: bool = False
 
 
 _LOUD = _Listener()
@@ -59,7 +60,9 @@ def reports(function: Callable[P, R]) -> Callable[P, R]:
         outer = _listener.get()
         verbose: Any = kwargs.get("verbose", True)
         progress: Any = kwargs.get("progress")
-        token = _listener.set(_Listener(outer.verbose and bool(verbose), progress or outer.progress))
+        token = _listener.set(
+            outer._replace(verbose=outer.verbose and bool(verbose), progress=progress or outer.progress)
+        )
         try:
             return function(*args, **kwargs)
         finally:
@@ -76,6 +79,24 @@ def silence() -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Inside, what `answer` is given is printed whatever else is silent: somebody typed a question."""
+    token = _listener.set(_listener.get()._replace(answers=True))
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def answer(renderable: RenderableType) -> None:
+    """Prints what a command exists to print: a text, a table. `--quiet` does not suppress it; it does
+    silence a Python function that is called with `verbose=False`."""
+    if _listener.get().verbose or _listener.get().answers:
+        # Brackets in a text are no markup; those in tables are escaped where they must be.
+        console.print(renderable, markup=False if isinstance(renderable, str) else None)
 
 
 def say(message: str) -> None:

@@ -52,9 +52,7 @@ def interpolate(
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists; replace it with --overwrite, or choose another --out")
     near, far = load_own_generator(first), load_own_generator(second)
-    if near.config != far.config:
-        differing = _differences(near.config or {}, far.config or {})
-        raise UsageError(f"{first} and {second} have different architectures: {differing}")
+    check_same_config(near.config, far.config, first, second)
     weights = near.state_dict()
     for key, value in far.state_dict().items():
         # Integers, the counters of batch norm, stay the second's.
@@ -65,6 +63,15 @@ def interpolate(
     save_generator(far, target, **{**known, "interpolation": shares})
     say(f"{1 - alpha:g} of {first}, {alpha:g} of {second} -> {target}")
     return target
+
+
+def check_same_config(
+    near: dict[str, Any] | None, far: dict[str, Any] | None, first: StrPath, second: StrPath
+) -> None:
+    """Raises UsageError unless two generators, named for the message, have the same configuration."""
+    if near != far:
+        differing = _differences(near or {}, far or {})
+        raise UsageError(f"{first} and {second} have different architectures: {differing}")
 
 
 def _differences(own: dict[str, Any], other: dict[str, Any]) -> str:

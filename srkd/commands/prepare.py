@@ -20,7 +20,7 @@ from srkd.data.packed import (
     read_manifest,
     teacher_file,
 )
-from srkd.data.pairs import Source, find_pairs, iter_pairs
+from srkd.data.pairs import Source, find_pairs, iter_pairs, list_sources, name_images
 from srkd.data.sets import choose_validation, read_hash_list
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import StrPath, hash_file, write_text
@@ -30,6 +30,7 @@ from srkd.upscaling.opening import Precision, open_runner
 from srkd.weights.catalogue import find_weights
 
 _LOCK = ".lock"
+_LR_SOURCES = "lr_sources"
 
 
 @reports
@@ -45,6 +46,7 @@ def prepare(
     precision: Precision = "auto",
     tile: int = 0,
     skip_bad: bool = False,
+    dry_run: bool = False,
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -53,11 +55,11 @@ def prepare(
     Run it again to continue after an interruption. Memory use does not grow with the number of images.
 
     Args:
-        data: folder of HR photographs (LR is made by MATLAB's bicubic), or with HR and LR inside (DIV2K's
-            names included), or `embedded`.
+        data: folder of HR photographs, in subfolders too (LR is made by MATLAB's bicubic), or with HR and LR
+            inside (as DIV2K, BasicSR, RealSR and others have them), or `embedded`.
         out: folder to write; it takes about the images' width x height x 3 bytes.
         scale: the super-resolution factor, 2, 3 or 4.
-        lr: folder of LR images, when it does not lie inside `data`.
+        lr: folder of LR images, when it does not lie inside `data`, or is one of several.
         val: the images to set aside for validation, a list as `sha256sum` writes it; every 40th when not
             given.
         teacher: weights whose outputs to add, in the forms of training; may be given several times. A set
@@ -67,11 +69,12 @@ def prepare(
             multiplies bfloat16 is about twice as fast with `bf16`.
         tile: side in LR pixels of the tiles that a teacher works on; whole images when 0.
         skip_bad: leave out images that cannot be read, with a note, instead of stopping.
+        dry_run: list the pairs of HR and LR, and pack nothing.
         verbose: print what is done.
         progress: called as progress(description, done, total) while it works.
 
     Returns:
-        The manifest.
+        The manifest; with `dry_run`, `{pairs: [{hr, lr}]}`, with None for LR that would be made.
 
     Raises:
         UsageError: no images, no such teacher, or `out` holds something else.
@@ -85,7 +88,9 @@ def prepare(
     others = [path for path in folder.iterdir() if path.name != _LOCK] if folder.is_dir() else []
     if others and not is_packed(folder):
         raise UsageError(f"{folder} is not empty, and is not a packed data set; give another folder")
-    files = find_pairs(data, scale, lr)
+    files = find_pairs(data, scale, lr, skip_bad)
+    if dry_run:
+        return {"pairs": list_sources(files)}
     listed = read_hash_list(Path(val)) if val is not None else None
     named = [teacher] if isinstance(teacher, str | Path) else teacher or []
     teachers = [find_weights(name) for name in named]
@@ -93,9 +98,12 @@ def prepare(
         "format": 1,
         "scale": scale,
         "resampler": "given" if files[0][1] else "matlab-bicubic",
-        "sources": [[path.name, path.stat().st_size] for path, _ in files],
+        "sources": _describe_files([hr for hr, _ in files], name_images(files)),
         "val": listed,
     }
+    if files[0][1]:
+        small = [lr for _, lr in files if lr is not None]
+        request[_LR_SOURCES] = _describe_files(small, [path.name for path in small])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / _LOCK, timeout=0):
@@ -112,6 +120,10 @@ def prepare(
         ) from error
 
 
+def _describe_files(paths: Sequence[Path], names: Sequence[str]) -> list[list[Any]]:
+    return [[name, path.stat().st_size] for path, name in zip(paths, names, strict=True)]
+
+
 def _pack(
     folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool
 ) -> dict[str, Any]:
@@ -119,7 +131,12 @@ def _pack(
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
-        differing = [key for key in wanted if manifest.get(key) != wanted[key]]
+        # Sets that were packed before LR files were recorded have none.
+        differing = [
+            key
+            for key in wanted
+            if manifest.get(key) != wanted[key] and (key in manifest or key != _LR_SOURCES)
+        ]
         if differing:
             raise UsageError(
                 f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
@@ -133,16 +150,16 @@ def _pack(
     scale, total = request["scale"], len(files) - packed
     try:
         found = track(iter_pairs(files[packed:], scale), f"packing {total} images", total)
-        for (path, _), pair in found:
+        for (_, pair), name in zip(found, [name for name, _ in request["sources"][packed:]], strict=True):
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
-                entry = {"name": path.name, "sha256": pair.sha256, "height": height, "width": width}
+                entry = {"name": name, "sha256": pair.sha256, "height": height, "width": width}
                 appender.append(entry, {HR: pair.hr, LR: pair.lr})
             elif skip_bad:
                 note(str(pair), "left out")
-                appender.append({"name": path.name, "left_out": str(pair)}, {})
+                appender.append({"name": name, "left_out": str(pair)}, {})
             else:
-                raise type(pair)(f"{pair}; fix or remove it, or leave such images out with --skip-bad")
+                raise type(pair)(f"{pair}; fix it, or leave such images out with --skip-bad")
     finally:
         appender.commit()
         appender.close()

@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from srkd.files import StrPath
-from srkd.terminal import Progress, reports, show
+from srkd.terminal import Progress, answer, reports
 
 
 @reports
@@ -16,7 +16,7 @@ def list_taps(
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """List a generator's taps: the layers that feature distillation may read.
+    """List the layers that feature distillation can read.
 
     Args:
         model: a generator's name as `srkd models` lists it, a weights file of this package, or a shipped
@@ -43,5 +43,5 @@ def list_taps(
     for number, (tap, channels) in enumerate(zip(found.names, found.widths(), strict=True), 1):
         rows.append({"name": tap, "depth": number / len(found.names), "channels": channels})
         table.add_row(tap, f"{number / len(found.names):.3f}", str(channels))
-    show(table)
+    answer(table)
     return rows

@@ -1,20 +1,21 @@
 """`srkd upscale`: photographs in, larger photographs out."""
 
-import glob
+import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from srkd.errors import SrkdError, UsageError
+from srkd.errors import SrkdError, UsageError, first_line
 from srkd.files import StrPath, check_path, describe_type, hash_file
+from srkd.images.folders import describe
 from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
-from srkd.images.reading import is_hidden, list_images, measure
+from srkd.images.reading import measure
 from srkd.runtimes.runner import Runner, average_flips
-from srkd.terminal import Progress, reports, say
+from srkd.terminal import Progress, note, reports, say
 from srkd.terminal import progress as progress_of
 from srkd.upscaling.enlarge import enlarge_file
+from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
 from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights, open_fastest
@@ -26,12 +27,12 @@ class _Plan(NamedTuple):
 
     Args:
         jobs: the images and their outputs.
-        others: how many files of other kinds the folders hold, by suffix.
+        failures: images and folders that cannot be reached, a message each.
         alone: whether it is one image given by its name.
     """
 
     jobs: list[Job]
-    others: Counter[str]
+    failures: list[str]
     alone: bool
 
 
@@ -104,33 +105,47 @@ def upscale(
     todo = _leave_out_done(plan, journal, overwrite)
     if not todo:
         say(f"all {len(plan.jobs)} images were upscaled before -> {target}")
+        _complain(plan.failures, len(plan.failures), "images or folders")
         return []
     model = open_fastest(weights, scale, backend=backend, device=device, precision=precision, threads=threads)
     runner = average_flips(model) if tta else model
+    options = {"quality": quality, "tile": side, "megapixels": megapixels}
+    made, failures = _enlarge_all(
+        runner, todo, scale or model.scale, options, None if plan.alone else journal
+    )
+    say(f"{_summarise(plan, len(todo), len(made), scale or model.scale, model)} -> {target}")
+    what = "images or folders" if plan.failures else "images"
+    _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
+    return made
+
+
+def _enlarge_all(
+    runner: Runner, jobs: Sequence[Job], scale: float, options: dict[str, Any], journal: Journal | None
+) -> tuple[list[Path], list[str]]:
+    """Enlarges images; returns the files written and what went wrong.
+
+    Args:
+        runner: what enlarges.
+        jobs: the images and their outputs.
+        scale: result size over the source's.
+        options: of `enlarge_file`.
+        journal: takes note of what is done; without it the first error is raised.
+    """
     made, failures = [], []
-    with progress_of("upscaling", sum(measure(job.source) for job in todo)) as advance:
-        for job in todo:
+    with progress_of("upscaling", sum(measure(job.source) for job in jobs)) as advance:
+        for job in jobs:
             try:
-                enlarge_file(
-                    runner,
-                    *job,
-                    scale or model.scale,
-                    quality=quality,
-                    tile=side,
-                    megapixels=megapixels,
-                    advance=advance,
-                )
-            except SrkdError as error:
-                if plan.alone:
+                enlarge_file(runner, *job, scale, advance=advance, **options)
+            except Exception as error:  # whatever one image does must not end the others
+                if journal is None:
                     raise
-                failures.append(str(error))
+                told = str(error) if isinstance(error, SrkdError) else f"{job.source}: {first_line(error)}"
+                failures.append(told)
             else:
                 made.append(job.target)
-                if not plan.alone:
+                if journal is not None:
                     journal.add(job)
-    say(f"{_summarise(plan, len(todo), len(made), scale or model.scale, model)} -> {target}")
-    _complain(failures, len(todo))
-    return made
+    return made, failures
 
 
 def _check_inputs(images: Any) -> list[str]:
@@ -173,13 +188,10 @@ def _summarise(plan: _Plan, tried: int, made: int, scale: float, model: Runner) 
     said = f"upscaled {made} image{'s' * (made != 1)} x{scale:g} with {model.name} ({model.runtime})"
     if tried < len(plan.jobs):
         said += f", {len(plan.jobs) - tried} were done before"
-    if plan.others:
-        kinds = (f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(plan.others.items()))
-        said += f", skipped files of other kinds ({', '.join(kinds)})"
     return said
 
 
-def _complain(failures: Sequence[str], tried: int) -> None:
+def _complain(failures: Sequence[str], tried: int, what: str) -> None:
     """Raises SrkdError where some images failed; many are listed in lines of their own."""
     if not failures:
         return
@@ -188,61 +200,31 @@ def _complain(failures: Sequence[str], tried: int) -> None:
         told = "see the lines above"
         for failure in failures:
             say(f"failed: {failure}")
-    raise SrkdError(f"{len(failures)} of {tried} images failed: {told}; the others are done")
+    raise SrkdError(f"{len(failures)} of {tried} {what} failed: {told}; the others are done")
 
 
-def _plan(inputs: Sequence[str], out: Path, format: str) -> _Plan:
+def _plan(texts: Sequence[str], out: Path, format: str) -> _Plan:
     """Finds the images and names their outputs.
 
     Raises:
         UsageError: there are none, or outputs that would replace inputs or one another.
     """
-    found, others, folders = _find(inputs, out)
-    if not found:
-        raise UsageError(f"no images to upscale in {', '.join(inputs)}")
-    alone = not folders and len(found) == 1
+    inputs = collect(texts, out)
+    if inputs.left_out:
+        note(describe(inputs.left_out), "left out")
+    alone = not inputs.from_folder and len(inputs.images) == 1 and not inputs.failures
     to_file = out.suffix != "" and not out.is_dir()
     if alone and to_file:
         check_suffix(out)
-        if out.resolve() == found[0][0].resolve():
+        (source,) = inputs.images
+        if _same_place(out, source):
             raise UsageError(f"{out} is the image to upscale; give another -o")
-        return _Plan([Job(found[0][0], out)], others, alone)
+        return _Plan([Job(source, out)], inputs.failures, alone)
     if out.is_file() or (to_file and out.suffix.lower() in FORMATS):
         raise UsageError(f"several images do not fit into the file {out}; give -o a folder")
-    jobs = [Job(source, out / _rename(relative, format)) for source, relative in dict(found).items()]
+    jobs = [Job(source, out / _rename(relative, format)) for source, relative in inputs.images.items()]
     _check_targets(jobs)
-    return _Plan(jobs, others, alone)
-
-
-def _find(inputs: Sequence[str], out: Path) -> tuple[list[tuple[Path, Path]], Counter[str], bool]:
-    """The images, each with its path inside the output; the files of other kinds; whether there are folders.
-    What an earlier job wrote into a folder inside the input is no input."""
-    found: list[tuple[Path, Path]] = []
-    others: Counter[str] = Counter()
-    folders = False
-    for text in inputs:
-        for match in _match(text):
-            if match.is_dir():
-                folders = True
-                inside = list_images(match, recursive=True)
-                inside = [p for p in inside if out.resolve() not in p.resolve().parents]
-                found += [(p, p.relative_to(match)) for p in inside]
-                others += _count_others(match)
-            else:
-                found.append((match, Path(match.name)))
-    return found, others, folders
-
-
-def _match(text: str) -> list[Path]:
-    """The paths that a path or glob names."""
-    path = Path(text)
-    if path.exists():
-        return [path]
-    matches = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207  # Path.glob takes no absolute patterns
-    if not matches:
-        what = "no images match" if glob.has_magic(text) else "there is no image or folder"
-        raise UsageError(f"{what} {text}")
-    return matches
+    return _Plan(jobs, inputs.failures, alone)
 
 
 def _check_targets(jobs: Sequence[Job]) -> None:
@@ -253,13 +235,13 @@ def _check_targets(jobs: Sequence[Job]) -> None:
         other = taken.setdefault(fold(str(job.target)), job.source)
         if other is not job.source:
             raise UsageError(f"{other} and {job.source} would both become {job.target}; rename one of them")
-        if job.target.resolve() == job.source.resolve():
+        if _same_place(job.target, job.source):
             raise UsageError(f"{job.source} would replace itself; give another -o")
 
 
-def _count_others(folder: Path) -> Counter[str]:
-    paths = (p for p in folder.rglob("*") if p.is_file() and not is_hidden(p, folder))
-    return Counter(p.suffix.lower() for p in paths if p.suffix.lower() not in FORMATS)
+def _same_place(a: Path, b: Path) -> bool:
+    # Unlike Path.resolve, this does not raise where links lead in a circle.
+    return os.path.realpath(a) == os.path.realpath(b)
 
 
 def _rename(path: Path, format: str) -> Path:

@@ -54,7 +54,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("not a manifest")
         return manifest
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SrkdError(f"{path} is damaged; remove {folder} and run srkd prepare again") from error
+        raise SrkdError(f"{path} is damaged; run srkd prepare again, into another folder") from error
 
 
 def teacher_file(digest: str, precision: str) -> str:
@@ -108,7 +108,7 @@ def map_images(path: Path, images: Sequence[Mapping[str, Any]], scale: int) -> l
     size, wanted = path.stat().st_size if path.is_file() else None, int(ends[-1]) * kind.itemsize
     if size != wanted:
         was = "is missing" if size is None else f"has {size} bytes, not the {wanted} of its manifest"
-        raise SrkdError(f"{path} {was}; remove {path.parent} and run srkd prepare again")
+        raise SrkdError(f"{path} {was}; run srkd prepare again, into another folder")
     # A plain view: slices of numpy's own memmap class cost more than the copy of a crop.
     flat = np.asarray(np.memmap(path, kind, mode="r"))
     return [flat[a:b].reshape(shape) for a, b, shape in zip(ends, ends[1:], shapes, strict=False)]
@@ -140,7 +140,7 @@ class Appender:
             path = folder / name
             whole = sum(entry["bytes"].get(name, 0) for entry in self.entries)
             if whole > (path.stat().st_size if path.exists() else 0):
-                raise SrkdError(f"{path} lost what was packed before; remove {folder} and start again")
+                raise SrkdError(f"{path} lost what was packed before; pack into another folder")
             self.files[name] = path.open("r+b" if path.exists() else "w+b")
             self.files[name].truncate(whole)
             self.files[name].seek(whole)

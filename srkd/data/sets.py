@@ -3,11 +3,11 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srkd.data.packed import HR, LR, is_packed, open_packed, stored_teachers
-from srkd.data.pairs import Pair, find_pairs, iter_pairs
+from srkd.data.pairs import Pair, find_pairs, iter_pairs, name_images
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
 from srkd.terminal import note, track
@@ -42,8 +42,8 @@ class DataSet:
         for path, state in self.watched.items():
             if _stat(path) != state:
                 raise SrkdError(
-                    f"{path} was changed while training read it; earlier checkpoints are intact: "
-                    "restore it and continue with --resume"
+                    f"{path} was changed while training read it; earlier checkpoints are intact: restore it, "
+                    "and resume"
                 )
 
 
@@ -148,10 +148,12 @@ def _read_or_map(data: StrPath, scale: int, skip_bad: bool) -> list[Pair]:
 
 def _read(data: StrPath, scale: int, smallest: int, skip_bad: bool) -> list[Pair]:
     """Reads loose images into memory."""
-    files = find_pairs(data, scale)
-    found = list(track(iter_pairs(files, scale, smallest), f"reading {len(files)} images", len(files)))
-    bad = [pair for _, pair in found if isinstance(pair, SrkdError)]
-    return _without_bad([pair for _, pair in found if isinstance(pair, Pair)], bad, skip_bad)
+    files = find_pairs(data, scale, skip_bad=skip_bad)
+    found = track(iter_pairs(files, scale, smallest), f"reading {len(files)} images", len(files))
+    named = list(zip((pair for _, pair in found), name_images(files), strict=True))
+    bad = [pair for pair, _ in named if isinstance(pair, SrkdError)]
+    good = [replace(pair, name=name) for pair, name in named if isinstance(pair, Pair)]
+    return _without_bad(good, bad, skip_bad)
 
 
 def _fitting(pairs: list[Pair], smallest: int, skip_bad: bool) -> list[Pair]:
@@ -167,7 +169,7 @@ def _fitting(pairs: list[Pair], smallest: int, skip_bad: bool) -> list[Pair]:
 def _without_bad(pairs: list[Pair], bad: list[SrkdError], skip_bad: bool) -> list[Pair]:
     if bad and not skip_bad:
         more = f" (and {len(bad) - 1} more like it)" if len(bad) > 1 else ""
-        raise type(bad[0])(f"{bad[0]}{more}; remove it, or leave such images out with --skip-bad")
+        raise type(bad[0])(f"{bad[0]}{more}; fix it, or leave such images out with --skip-bad")
     for error in bad:
         note(str(error), "left out")
     if not pairs:

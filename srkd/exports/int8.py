@@ -30,9 +30,9 @@ def read_calibration(folder: StrPath | None, scale: int) -> list[np.ndarray]:
         SrkdError: an image cannot be read.
     """
     from srkd.data import EMBEDDED_TRAIN, embedded_photos, read_pair
-    from srkd.images.reading import list_images
+    from srkd.images.folders import list_images
 
-    paths = list_images(folder, recursive=True) if folder is not None else embedded_photos(EMBEDDED_TRAIN)
+    paths = list_images(folder) if folder is not None else embedded_photos(EMBEDDED_TRAIN)
     chosen = paths[:: -(-len(paths) // _IMAGES)]
     say(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}")
     # Not the HR photographs: LR images have sharper edges, and it is at edges that clipping shows.

@@ -33,6 +33,8 @@ FORMATS = {
     ".png": Format(True, True, 2**31 - 1, False, {"compress_level": 4}),
     ".jpg": JPEG,
     ".jpeg": JPEG,
+    ".jfif": JPEG,
+    ".jpe": JPEG,
     ".webp": Format(True, False, 16_383, True, {}),
     ".tif": TIFF,
     ".tiff": TIFF,

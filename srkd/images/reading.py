@@ -12,32 +12,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
 from srkd.images.deep import decode_deep
-from srkd.images.formats import MEGAPIXELS, SUFFIXES
+from srkd.images.formats import MEGAPIXELS
 from srkd.images.metadata import clean_exif, cmyk_to_srgb
 from srkd.images.photo import Photo
-
-
-def list_images(folder: StrPath, recursive: bool = False) -> list[Path]:
-    """The image files in a folder, by name; with `recursive`, those of its subfolders too.
-
-    Raises:
-        UsageError: the folder does not exist, is a file, or holds no image.
-    """
-    folder = Path(folder)
-    if not folder.exists():
-        raise UsageError(f"there is no folder {folder}")
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is a file; give the folder that holds the images")
-    paths = folder.rglob("*") if recursive else folder.iterdir()
-    found = sorted(p for p in paths if p.suffix.lower() in SUFFIXES and not is_hidden(p, folder))
-    if not found:
-        raise UsageError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
-    return found
-
-
-def is_hidden(path: Path, folder: Path) -> bool:
-    """Whether the file, or a folder between it and `folder`, has a name that begins with a dot."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def read_image(path: StrPath) -> np.ndarray:

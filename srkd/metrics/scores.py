@@ -46,7 +46,7 @@ def psnr(sr: np.ndarray, hr: np.ndarray, protocol: str) -> float:
             of `scale` pixels.
 
     Raises:
-        UsageError: sizes differ, or nothing is left inside the border.
+        UsageError: a protocol without its scale, sizes that differ, or nothing left inside the border.
     """
     sr, hr = _prepare(sr, protocol), _prepare(hr, protocol)
     check_same_shape(sr, hr)
@@ -82,8 +82,10 @@ def luma(image: np.ndarray) -> np.ndarray:
 
 def _prepare(image: np.ndarray, protocol: str) -> np.ndarray:
     base = protocol.rstrip("0123456789")
-    border = int(protocol[len(base) :] or 0)
     choose("protocol", base, PROTOCOLS)
+    if base == protocol:
+        raise UsageError(f"the protocol {base} needs its scale, whose border it cuts: at x4 {base}4")
+    border = int(protocol[len(base) :])
     check_8_bit(image)
     values = luma(image) if base == "y-crop" else image.astype(np.float64)
     inside = values[border : values.shape[0] - border, border : values.shape[1] - border]

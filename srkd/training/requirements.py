@@ -51,6 +51,20 @@ def check_stage(stage: Stage) -> None:
         _check_critic(name, critic)
     if stage.mutual is not None:
         _check_mutual(stage)
+    if stage.kd_replaces:
+        _check_replacing(stage)
+
+
+def _check_replacing(stage: Stage) -> None:
+    output = stage.losses.get("output")
+    if output is None:
+        raise UsageError("kd_replaces takes the weight of the loss 'output', which the stage does not have")
+    for weight in (output.weight,) if output.schedule == "constant" else (output.weight, output.final):
+        if not 0 <= weight < 1:
+            raise UsageError(
+                "kd_replaces scales the losses against HR by 1 - weight of 'output', so that must be at "
+                f"least 0 and less than 1, not {weight:g}"
+            )
 
 
 def _check_critic(name: str, critic: Critic) -> None:

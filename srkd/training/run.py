@@ -15,6 +15,7 @@ from srkd.terminal import say
 from srkd.training import Run
 from srkd.training.checkpoints import (
     FOLDER,
+    ChangedRunError,
     check_same_recipe,
     list_checkpoints,
     load_critics,
@@ -28,6 +29,7 @@ from srkd.training.outputs import describe, save_member, weights_path
 from srkd.training.requirements import resolve
 from srkd.training.setup import Job, launched, lock_run, open_job
 from srkd.training.state import State
+from srkd.training.teacher_costs import announce_teachers
 from srkd.training.validation import bicubic_psnr
 
 
@@ -63,9 +65,9 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
                 )
         job = open_job(recipe, stages, fabric)
         if saved and saved["data"] != job.data.identity and not allow_changes:
-            raise UsageError(
+            raise ChangedRunError(
                 f"the images in {recipe.data} are not those that the run in {folder} was started with; "
-                "restore them, or continue all the same with --allow-changes"
+                "restore them, or give another --out"
             )
         return _run_stages(job, saved)
 
@@ -79,6 +81,7 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
     else:
         for name in names:
             job.rehearse(name)
+        announce_teachers(job)
     if job.fabric.is_global_zero:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
     job.log.begin(*((saved["stage"], saved["step"]) if saved else ()))
@@ -86,14 +89,7 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
     left = names[names.index(saved["stage"]) :] if saved else names
     with _failures_logged(job.log):
         for name in left:
-            state = job.build(name)
-            step, retries = 0, 0
-            if saved and name == saved["stage"]:
-                _restore(state, saved)
-                step, retries = saved["step"], saved["retries"]
-                say(f"resuming {name} at step {step}")
-            job.psnr[name] = StageLoop(job, name, state, Watch(name, bicubic), step, retries).run()
-            _finish_stage(job, name, state)
+            _run_stage(job, name, saved if saved and name == saved["stage"] else None, bicubic)
             say(
                 f"{name}: {job.psnr[name]:.2f} dB on {len(job.data.val)} validation images "
                 f"(bicubic {bicubic:.2f}) -> {weights_path(recipe, name)}"
@@ -107,6 +103,18 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
         with contextlib.suppress(OSError):
             (folder / FOLDER).rmdir()
     return Run(folder, {name: weights_path(recipe, name) for name in names}, job.psnr)
+
+
+def _run_stage(job: Job, name: str, saved: dict[str, Any] | None, bicubic: float) -> None:
+    """Trains a stage, whose players are gone before those of the next are built."""
+    state = job.build(name)
+    step, retries = 0, 0
+    if saved:
+        _restore(state, saved)
+        step, retries = saved["step"], saved["retries"]
+        say(f"resuming {name} at step {step}")
+    job.psnr[name] = StageLoop(job, name, state, Watch(name, bicubic), step, retries).run()
+    _finish_stage(job, name, state)
 
 
 def _finish_stage(job: Job, name: str, state: State) -> None:
@@ -163,7 +171,6 @@ def _deaths_explained(fabric: Fabric) -> Iterator[None]:
     except RuntimeError as error:
         if fabric.world_size > 1 and any(word in str(error).lower() for word in ("gloo", "nccl", "by peer")):
             raise SrkdError(
-                f"another process of this run died ({first_line(error)}); earlier checkpoints are intact: "
-                "continue with --resume"
+                f"another process of this run died ({first_line(error)}); earlier checkpoints are intact"
             ) from error
         raise

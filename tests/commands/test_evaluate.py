@@ -108,7 +108,9 @@ def test_paths_silence_and_progress(photos, tmp_path, capsys):
     ("options", "message"),
     [
         ({"model": np.zeros(3)}, "model must be a path, not a numpy ndarray"),
-        ({"data": ["a"]}, "data must be a path, not a list"),
+        ({"data": 3}, "data must be a path, not an int"),
+        ({"data": ["a", None]}, "data must be a path, not a NoneType"),
+        ({"data": ["a", "b"]}, "there is no folder a"),
         ({"json": 3}, "json must be a path, not an int"),
         ({"lpips": None}, "lpips must be a text, not a NoneType"),
         ({"scale": 2.5}, "scale must be a whole number from 1 to 64, not 2.5"),
