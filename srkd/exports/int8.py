@@ -9,6 +9,7 @@ import numpy as np
 
 from srkd.files import StrPath
 from srkd.images.tensors import to_planes
+from srkd.runtimes.onnxruntime import import_onnxruntime
 from srkd.terminal import say
 
 # Ranges hardly move after a few dozen images of this side, in LR pixels.
@@ -56,6 +57,8 @@ def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
         images: `(1, 3, H, W)` in [0, 1], to set the ranges.
     """
     import onnx
+
+    import_onnxruntime()
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
-from srkd.images.formats import SUFFIXES
+from srkd.files import StrPath, is_folder
+from srkd.images.formats import READ_ONLY, SUFFIXES
 from srkd.terminal import note
 
 # What counts as an image in a folder: what is written, and what Pillow reads beside it. GIF, which is mostly
 # animated, is not among them.
 IMAGES = frozenset(
-    {*SUFFIXES, ".jfif", ".jpe", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
+    {*SUFFIXES, *READ_ONLY, ".jfif", ".jpe", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
     | {".dib", ".pbm", ".pgm", ".ppm", ".pnm", ".tga"}
 )
 # Files and folders of file managers, NAS boxes, archivers and synchronisers, in lower case. They are passed
@@ -112,7 +112,7 @@ def find_images(folder: StrPath, apart: Path | None = None) -> Found:
         raise UsageError(f"{folder} is a file; give the folder that holds the images")
     found = Found(folder)
     walk = _Walk(found, {})
-    if apart is not None and apart.is_dir() and not apart.samefile(folder):
+    if apart is not None and is_folder(apart) and not apart.samefile(folder):
         walk.seen[_identify(apart)] = apart
     walk.enter(folder)
     # Links last: what is reached without one is found under its own name.
