@@ -187,9 +187,9 @@ def explain_write_error(path: Path, error: OSError) -> SrkdError:
 
 
 def write_text(path: StrPath, text: str) -> None:
-    """Writes a UTF-8 text file atomically."""
+    """Writes a UTF-8 text file atomically; names of files that are no UTF-8, as they are."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def hash_file(path: Path, digits: int = 64) -> str:

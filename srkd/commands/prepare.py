@@ -103,7 +103,7 @@ def prepare(
     _check_draws(mix is not None, lr, draws, seed)
     files = find_pairs(data, scale, lr, skip_bad, only_hr=mix is not None)
     if dry_run:
-        return {"pairs": list_sources(files)}
+        return {"pairs": list_sources(files, "degradation" if mix else "bicubic")}
     listed = read_hash_list(Path(val)) if val is not None else None
     named = [teacher] if isinstance(teacher, str | Path) else teacher or []
     teachers = [find_weights(name) for name in named]
