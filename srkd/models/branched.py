@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srkd.errors import UsageError, choose
+from srkd.errors import choose
 from srkd.models.base import Generator
 from srkd.models.srgan import ResidualBlock
 

@@ -53,6 +53,9 @@ def test_taps_meet_at_equal_depth_or_by_name(pair):
     student, teacher = pair
     loss = create_loss("attention", {}, {"student": student, "teacher": teacher})
     assert loss.own.names == ["body.1", "fuse"] and loss.other.names == ["body.3", "fuse"]
+    # The nearest of five: 0.3 of them is one and a half.
+    near = create_loss("attention", {"depths": [0.3, 0.1, 0.7]}, {"student": student, "teacher": teacher})
+    assert near.own.names == ["body.1", "body.0", "body.3"]
     named = create_loss("attention", {"depths": ["body.0"]}, {"student": student, "teacher": teacher})
     assert named.own.names == named.other.names == ["body.0"]
     with pytest.raises(UsageError, match=r"no tap 'body\.9'; choose from: body\.0"):
