@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from cyclopts import (
 from srkd import __version__
 from srkd.errors import SrkdError, UsageError, name_missing_extra
 from srkd.options import Command, option_name
+from srkd.terminal import answering
 
 # The panels of the help. A command that stands in none, but in the stub, is listed under OTHER.
 PANELS = {
@@ -189,17 +191,27 @@ def call(name: str, words: Sequence[str]) -> Any:
             raise UsageError(f"{key.upper()} is missing; see srkd {name} --help")
     if "quiet" in arguments:
         arguments["verbose"] = not arguments.pop("quiet")
-    return command.function(**arguments)
+    with answering():
+        return command.function(**arguments)
 
 
 def _normalise(words: Sequence[str], flags: set[str]) -> list[str]:
-    """Option names with dashes, `--a.b VALUE` as `--set a.b=VALUE`, and flags with a value as one word."""
+    """Option names with dashes, `--a.b VALUE` as `--set a.b=VALUE`, flags with a value as one word, and `-`,
+    which stands for a stream, where it is not taken for an option."""
     result: list[str] = []
+    streams: list[str] = []
     queue = list(words)
     while queue:
         word = queue.pop(0)
         if word == "--":
-            return [*result, word, *queue]
+            streams += queue
+            break
+        if word == "-":
+            if result and re.fullmatch(r"-\w|--[\w-]+", result[-1]) and result[-1] not in flags:
+                result[-1] += "=-"
+            else:
+                streams.append(word)
+            continue
         option, found, value = word.partition("=")
         if word.startswith("--") and "." in option:
             if not found:
@@ -214,7 +226,7 @@ def _normalise(words: Sequence[str], flags: set[str]) -> list[str]:
             result.append(option + found + value)
         else:
             result.append(word)
-    return result
+    return [*result, "--", *streams] if streams else result
 
 
 def _merge_recipe(command: Command, given: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.strategies.rows import LAST_STAGE, STAGES
-from srkd.commands.compare import paired_interval
+from srkd.metrics.intervals import paired_interval
 from srkd.strategies import STRATEGIES
 
 # The measures of differences, and whether higher is better.

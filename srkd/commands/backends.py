@@ -6,12 +6,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from srkd.runtimes import RUNTIMES
-from srkd.terminal import Progress, reports, show
+from srkd.terminal import Progress, answer, reports
 
 
 @reports
 def list_backends(*, verbose: bool = True, progress: Progress | None = None) -> list[dict[str, str]]:
-    """List the runtimes that `srkd upscale` can use, and which are installed.
+    """List the backends that can run a network.
 
     Args:
         verbose: print the table.
@@ -31,5 +31,5 @@ def list_backends(*, verbose: bool = True, progress: Progress | None = None) -> 
         needed = f"srkd[{runtime.extra}]" if runtime.extra else "srkd"
         # Escaped: in brackets there would be markup.
         table.add_row(name, found or escape(f"not installed; pip install '{needed}'"), runtime.runs)
-    show(table)
+    answer(table)
     return rows

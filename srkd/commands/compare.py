@@ -1,33 +1,19 @@
 """`srkd compare`: distillation methods against controls without distillation, at equal budget."""
 
-import contextlib
-import contextvars
-import hashlib
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
 from srkd.config import load_recipe, merge
-from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath, write_text
-from srkd.recipe import CHANGEABLE, Recipe
-from srkd.reports.comparison import plot_differences, write_table
+from srkd.errors import UsageError
+from srkd.files import StrPath, check_path, describe_type, write_text
+from srkd.recipe import Recipe
 from srkd.strategies import STRATEGIES
-from srkd.terminal import Progress, reports, say, silence
-from srkd.terminal import progress as progress_of
+from srkd.terminal import Progress, reports, say
 
 _SCORES = ("psnr", "ssim", "lpips")
-
-_RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -57,19 +43,28 @@ def compare(
     data: StrPath | None = None,
     teacher: Sequence[StrPath] | StrPath | None = None,
     lpips: str = "st-lpips-alex",
+    curves: bool = False,
+    test: Sequence[StrPath] | StrPath | None = None,
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compare distillation methods with controls trained without distillation, over several seeds.
+    """Compare methods with controls trained without distillation.
 
     For each seed, a method and its control start from the same weights and see the same batches for the same
     number of steps; only the distillation is missing from the control. The last weights are scored on the
-    validation images. Run it again to resume: finished runs are not repeated.
+    validation images. Everything is checked before the first step: that each method can be trained with its
+    teacher, scored and written, and how long that will take. Run it again to resume: finished runs are not
+    repeated, interrupted ones continue.
+
+    Adversarial training trades PSNR for LPIPS, so a lower LPIPS at a lower PSNR proves nothing. `curves`
+    scores each run at eleven weights between its PSNR-trained start and its end, and compares the curves:
+    BD-LPIPS is the mean difference in LPIPS at equal PSNR, BD-PSNR that in PSNR at equal LPIPS
+    (srkd.metrics.bjontegaard).
 
     Args:
         recipe: what all runs share: a training recipe's file, or a shipped comparison's name. Under `methods`
             it may name variants, each a mapping of what it changes.
-        out: folder for the runs, `compare.json`, `compare.md` and `compare.png`.
+        out: folder for the runs, `compare.json`, `compare.md`, `compare.png`, and `curves.png`.
         methods: which to compare, separated by commas: variants of the recipe, losses (`hint`), strategies
             (`gan2g`), or other recipes. Without it, all of the recipe's variants.
         seeds: runs of each method.
@@ -78,21 +73,29 @@ def compare(
             one run per core gets the most done. Each run's output goes to `RUN.log`.
         data: in place of the recipe's.
         teacher: in place of the recipe's. May be given several times.
-        lpips: LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`.
+        lpips: LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`, or
+            `none`.
+        curves: compare runs as curves of PSNR and LPIPS too, for ten more scorings of each.
+        test: a benchmark to score the last weights on too, in the forms of `srkd evaluate`. May be given
+            several times.
         verbose: print what is done.
         progress: called as progress(description, done, total) while it works.
 
     Returns:
-        The contents of `compare.json`: for each method its scores by seed, means, and differences from its
-        control with paired 95 % confidence intervals.
+        The contents of `compare.json`: for each method its scores by seed, differences from its control with
+        paired 95 % confidence intervals (None for one seed), and what follows from them.
 
     Raises:
-        UsageError: no such method, or an invalid recipe.
+        UsageError: no such method, or one that cannot be trained as it stands; nothing was trained.
         SrkdError: a run failed; finished runs are kept.
     """
+    _check_arguments(recipe=recipe, out=out, data=data)
     for option, value in (("seeds", seeds), ("jobs", jobs)):
-        if value < 1:
-            raise UsageError(f"--{option} must be at least 1, not {value}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UsageError(f"--{option} must be a whole number of at least 1, not {value!r}")
+    for option, text in (("methods", methods or ""), ("lpips", lpips)):
+        if not isinstance(text, str):
+            raise UsageError(f"{option} must be a text, not {describe_type(text)}")
     base = load_recipe(str(recipe))
     variants = base.pop("methods", None) or {}
     given = {"steps": steps, "data": data and str(data), "teacher": _names(teacher)}
@@ -101,19 +104,46 @@ def compare(
     if not names:
         raise UsageError(f"{recipe} names no methods; name some with --methods")
     plan = _plan(base, variants, names)
+    from srkd.commands.comparing.checks import check_runs, check_writable, open_measures
+    from srkd.commands.comparing.runs import run_all, share_threads
+
     folder = Path(out)
-    runs = [
-        replace(method.recipe, seed=seed, out=str(folder / f"{method.label}-{seed}"))
-        for seed in range(seeds)
-        for method in plan
-    ]
-    found = _run_all(runs, jobs, lpips, verbose)
+    check_writable(folder)
+    measures = open_measures(lpips, curves, test, plan[0].recipe.scale)
+    runs = share_threads(
+        [
+            replace(method.recipe, seed=seed, out=str(folder / f"{method.label}-{seed}"))
+            for seed in range(seeds)
+            for method in plan
+        ],
+        jobs,
+    )
+    by_method = {method.label: runs[index :: len(plan)] for index, method in enumerate(plan)}
+    try:
+        bicubic = check_runs(by_method, measures, jobs)
+        found = run_all(runs, jobs, measures, verbose)
+    except KeyboardInterrupt:
+        say("interrupted; run the same command again to resume")
+        raise
     results = {method.label: found[index :: len(plan)] for index, method in enumerate(plan)}
-    summary = _summarise(plan, results, lpips)
-    write_text(folder / "compare.json", json.dumps(summary, indent=1) + "\n")
-    write_table(summary, folder / "compare.md")
-    plot_differences(summary, folder / "compare.png")
+    summary = _summarise(plan, results, measures, bicubic)
+    _write(summary, folder)
     return summary
+
+
+def _check_arguments(**paths: Any) -> None:
+    for name, value in paths.items():
+        if value is not None:
+            check_path(name, value)
+
+
+def _write(summary: Mapping[str, Any], folder: Path) -> None:
+    from srkd.reports.comparison import plot_curves, plot_differences, write_table
+
+    write_text(folder / "compare.json", json.dumps(summary, indent=1) + "\n")
+    plot_differences(summary, folder / "compare.png")
+    plot_curves(summary, folder / "curves.png")
+    write_table(summary, folder / "compare.md")
 
 
 def _names(given: Sequence[StrPath] | StrPath | None) -> list[str] | str | None:
@@ -126,6 +156,8 @@ def _names(given: Sequence[StrPath] | StrPath | None) -> list[str] | str | None:
 def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[str]) -> list[_Method]:
     """The methods, each after its control: the same recipe without its distillation. Methods whose controls
     are equal share one; a variant that does not distil has none."""
+    from srkd.commands.comparing.runs import identify
+
     controls: dict[str, str] = {}
     plan: list[_Method] = []
     for name in names:
@@ -144,7 +176,7 @@ def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[
                 raise UsageError(f"method {name} distils nothing: its control would be identical")
             plan.append(_Method(label, recipe, None))
             continue
-        key = _identity(control)
+        key = identify(control)
         if key not in controls:
             controls[key] = "control" if not controls else f"control_{label}"
             plan.append(_Method(controls[key], control, None))
@@ -165,154 +197,68 @@ def _overlay(name: str, variants: Mapping[str, Any]) -> dict[str, Any]:
     return load_recipe(name)
 
 
-def _run_all(runs: Sequence[Recipe], jobs: int, lpips: str, verbose: bool) -> list[dict[str, float]]:
-    """Each run's result, in the runs' order. After a failure, no further run is started."""
-    if jobs > 1:
-        share = max((os.cpu_count() or 1) // jobs, 1)
-        runs = [replace(run, threads=run.threads or share) for run in runs]
-    # Runs that share a terminal would overwrite one another's lines.
-    apart = jobs > 1 or not verbose
-
-    def take(number: int, run: Recipe) -> dict[str, float]:
-        say(f"[{number}/{len(runs)}] {Path(run.out).name}")
-        result = _result(run, lpips, Path(f"{run.out}.log") if apart else None)
-        advance(1)
-        return result
-
-    with _advancing(len(runs), apart) as advance, ThreadPoolExecutor(jobs) as pool:
-        # Each in a copy of this context, so that it is as quiet as the caller asked for.
-        futures = [pool.submit(contextvars.copy_context().run, take, *item) for item in enumerate(runs, 1)]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-@contextlib.contextmanager
-def _advancing(total: int, shown: bool) -> Iterator[Callable[[float], None]]:
-    """Yields a function that counts runs; the bar is shown where the runs do not show their own."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.nullcontext() if shown else silence():
-            advance = stack.enter_context(progress_of("comparing", total))
-        yield advance
-
-
-def _identity(recipe: Recipe) -> str:
-    """A hash that is equal for recipes that train the same, whatever they are called."""
-    settings = asdict(recipe)
-    for key in CHANGEABLE | {"control", "stages", "strategy", "steps", "crop", "batch", "teacher"}:
-        settings.pop(key)
-    stages = {name: asdict(stage) for name, stage in recipe.resolve().items()}
-    teacher = None if recipe.control else recipe.teacher
-    text = json.dumps([settings, stages, teacher], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _result(recipe: Recipe, lpips: str, log: Path | None) -> dict[str, float]:
-    """Trains and scores a run, or reads the result of an earlier call. The run prints to `log`, or to the
-    terminal."""
-    folder = Path(recipe.out)
-    path = folder / _RESULT
-    identity = _identity(recipe)
-    found: dict[str, Any] = {}
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["identity"] != identity:
-            raise UsageError(f"{folder} holds a run of another recipe; choose another --out")
-        if f"lpips:{lpips}" in found:
-            return {**found, "lpips": found[f"lpips:{lpips}"]}
-    from srkd.training.checkpoints import is_finished
-
-    last = list(recipe.resolve())[-1]
-    weights = folder / (f"{last}.safetensors" if recipe.members == 1 else f"{last}_0.safetensors")
-    state = folder / "run.json"
-    if not found and not is_finished(recipe):
-        _train(recipe, log)
-    facts = json.loads(state.read_text(encoding="utf-8"))
-    scores = _score(recipe, weights, lpips)
-    result = {
-        **found,
-        "identity": identity,
-        "psnr": scores["psnr"],
-        "ssim": scores["ssim"],
-        f"lpips:{lpips}": scores[lpips],
-        "seconds": facts["seconds"],
-        "memory": facts["memory"],
-    }
-    write_text(path, json.dumps(result, indent=1) + "\n")
-    return {**result, "lpips": scores[lpips]}
-
-
-def _train(recipe: Recipe, log: Path | None) -> None:
-    """Trains in a separate process, so that its peak memory can be measured."""
-    file = Path(f"{recipe.out}.yaml")
-    # The child resolves the stages, from the same arguments.
-    write_text(file, yaml.safe_dump(asdict(recipe), sort_keys=False))
-    with contextlib.ExitStack() as stack:
-        output = stack.enter_context(log.open("w", encoding="utf-8")) if log else None
-        words = [sys.executable, "-m", "srkd.training", str(file)]
-        process = stack.enter_context(subprocess.Popen(words, stdout=output, stderr=output))
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            process.wait()  # Ctrl-C reaches the child too, which saves a checkpoint before it ends
-            raise
-    if code == 130:
-        raise KeyboardInterrupt
-    if code:
-        raise SrkdError(
-            f"the run {recipe.out} failed{f', see {log}' if log else ''}; fix the cause and run the same "
-            "command again, finished runs are kept"
-        )
-    file.unlink()
-
-
-def _score(recipe: Recipe, weights: Path, lpips: str) -> dict[str, float]:
-    from srkd.commands.evaluate import score
-    from srkd.data import open_data
-    from srkd.training.validation import degrade_validation
-    from srkd.upscaling.opening import open_runner
-
-    smallest = max(stage.crop for stage in recipe.resolve().values())
-    data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad)
-    if recipe.mix is not None:
-        data = degrade_validation(data, recipe.mix)
-    return score(open_runner(weights, "cpu"), data.val, "y-crop", lpips)["mean"]
-
-
 def _summarise(
-    plan: Sequence[_Method], results: Mapping[str, list[dict[str, float]]], lpips: str
+    plan: Sequence[_Method],
+    results: Mapping[str, list[dict[str, Any]]],
+    measures: Any,
+    bicubic: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """The contents of compare.json; `measures` are srkd.commands.comparing.runs.Measures."""
+    from srkd.reports.comparison import conclude
+
+    scores = [key for key in _SCORES if key != "lpips" or measures.lpips != "none"]
     rows = []
     for method in plan:
         runs = results[method.label]
+        controls = None if method.control is None else results[method.control]
         row: dict[str, Any] = {"method": method.label, "control": method.control}
-        for key in (*_SCORES, "seconds", "memory"):
-            row[key] = [run[key] for run in runs]
-        if method.control is not None:
-            row["difference"] = {
-                key: paired_interval(row[key], [run[key] for run in results[method.control]])
-                for key in _SCORES
-            }
+        row |= {key: [run[key] for run in runs] for key in (*scores, "seconds", "memory")}
+        row |= _differences(runs, controls, scores)
+        tests = {}
+        for name in measures.tests:
+            taken = [run["test"][name] for run in runs]
+            others = None if controls is None else [run["test"][name] for run in controls]
+            tests[name] = {key: [one[key] for one in taken] for key in scores}
+            tests[name] |= _differences(taken, others, scores)
+        row |= {"test": tests} if tests else {}
+        if measures.curves:
+            row["curves"] = [run["curve"] for run in runs]
+            row |= {} if controls is None else {"bd": _bd(runs, controls)}
         rows.append(row)
-    return {"protocol": "y-crop", "lpips": lpips, "seeds": len(next(iter(results.values()))), "rows": rows}
+    summary = {"protocol": "y-crop", "lpips": measures.lpips, "seeds": len(next(iter(results.values())))}
+    for row in rows:
+        if row["control"] is not None:
+            row["conclusion"] = conclude(row, measures.lpips)
+    return {**summary, "bicubic": dict(bicubic), "rows": rows}
 
 
-def paired_interval(values: Sequence[float], controls: Sequence[float]) -> dict[str, float | None]:
-    """The 95 % confidence interval of a mean paired difference, by Student's t.
+def _differences(
+    runs: Sequence[Mapping[str, Any]], controls: Sequence[Mapping[str, Any]] | None, scores: Sequence[str]
+) -> dict[str, Any]:
+    from srkd.metrics.intervals import paired_interval
 
-    Returns:
-        `mean` of `values - controls`, and the interval's `half_width`: None for a single pair.
-    """
-    gaps = np.subtract(values, controls)
-    if len(gaps) < 2:
-        half_width = None
-    elif np.ptp(gaps) == 0:
-        half_width = 0.0  # where the t statistic is undefined
-    else:
-        from scipy.stats import ttest_rel
+    if controls is None:
+        return {}
+    gaps = {key: paired_interval([r[key] for r in runs], [c[key] for c in controls]) for key in scores}
+    return {"difference": gaps}
 
-        interval = ttest_rel(values, controls).confidence_interval(0.95)
-        half_width = float(interval.high - interval.low) / 2
-    return {"mean": float(gaps.mean()), "half_width": half_width}
+
+def _bd(runs: Sequence[Mapping[str, Any]], controls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """BD-LPIPS and BD-PSNR by seed, and their intervals over the seeds that have them."""
+    from srkd.metrics.bjontegaard import bd_difference
+    from srkd.metrics.intervals import paired_interval
+
+    found = [
+        bd_difference(*([(p["psnr"], p["lpips"]) for p in run["curve"]] for run in pair))
+        for pair in zip(runs, controls, strict=True)
+    ]
+    result: dict[str, Any] = {}
+    for key, why in (("lpips", "why_no_lpips"), ("psnr", "why_no_psnr")):
+        by_seed = [getattr(one, key) for one in found]
+        values = [value for value in by_seed if value is not None]
+        interval = (
+            paired_interval(values, [0.0] * len(values)) if values else dict.fromkeys(("mean", "half_width"))
+        )
+        missing = [getattr(one, why) for one in found if getattr(one, why)]
+        result[key] = {**interval, "seeds": by_seed, "none": missing}
+    return result

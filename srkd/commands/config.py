@@ -5,7 +5,7 @@ from typing import Unpack
 from srkd.files import StrPath
 from srkd.recipe import RunOptions, make_recipe
 from srkd.strategies import StrategyName
-from srkd.terminal import Progress, reports, say
+from srkd.terminal import Progress, answer, reports
 
 
 @reports
@@ -18,7 +18,7 @@ def show_config(
     progress: Progress | None = None,
     **options: Unpack[RunOptions],
 ) -> str:
-    """Print a recipe with every stage spelled out, as YAML that runs the same when given as --config.
+    """Print the full recipe as YAML, to be given to `--config`.
 
     Args:
         strategy: what to run.
@@ -34,5 +34,5 @@ def show_config(
 
     resolve(recipe)
     text = recipe.to_yaml()
-    say(text.rstrip("\n"))
+    answer(text.rstrip("\n"))
     return text

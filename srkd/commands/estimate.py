@@ -1,34 +1,15 @@
 """`srkd estimate`: what a run would take, from two real steps of each stage."""
 
-import time
-from typing import Any, NamedTuple, Unpack
+from typing import Unpack
 
 from rich.table import Table
 
 from srkd.files import StrPath
 from srkd.recipe import RunOptions, make_recipe
 from srkd.strategies import StrategyName
-from srkd.terminal import Progress, reports, say, show, track
-
-_STEPS = 2
-
-
-class StageCost(NamedTuple):
-    """What a stage would take.
-
-    Args:
-        parameters: of all generators and discriminators.
-        steps: of the stage.
-        seconds_per_step: measured, validation apart.
-        teraflops_per_step: floating-point operations of a step over all processes, in 10^12.
-        hours: of the whole stage.
-    """
-
-    parameters: int
-    steps: int
-    seconds_per_step: float
-    teraflops_per_step: float
-    hours: float
+from srkd.terminal import Progress, answer, reports, say, track
+from srkd.training import StageCost
+from srkd.training.launch import announce
 
 
 @reports
@@ -41,9 +22,10 @@ def estimate(
     progress: Progress | None = None,
     **options: Unpack[RunOptions],
 ) -> dict[str, StageCost]:
-    """Measure what a run would take: speed, memory and time, from two real steps of each stage.
+    """Measure speed, memory and time of a run from two real steps.
 
-    Everything that the run needs is built and checked; nothing is written.
+    Two steps of each stage are timed. Everything that the run needs is built and checked; nothing is written.
+    Where a teacher runs live, its part is named, with what storing its outputs would take instead.
 
     Args:
         strategy: what to run.
@@ -55,51 +37,25 @@ def estimate(
         SrkdError, UsageError: what the run itself would raise before its first step.
     """
     recipe = make_recipe(data, strategy, model, options)
+    announce(recipe)
+    from srkd.training.costs import measure_stage, opened
     from srkd.training.memory import peak_memory
-    from srkd.training.requirements import resolve
-    from srkd.training.setup import launched, open_job
+    from srkd.training.teacher_costs import describe_teachers
 
-    stages = resolve(recipe)
-    with launched(recipe) as fabric:
-        job = open_job(recipe, stages, fabric)
-        names = track(stages, "measuring", len(stages))
-        costs = {name: _measure(job, name) for name in names}
-        show(_table(costs, f"{recipe.strategy} on {fabric.device}, {fabric.world_size} process(es)"))
+    with opened(recipe) as job:
+        costs = {name: measure_stage(job, name) for name in track(job.stages, "measuring", len(job.stages))}
+        place = f"{job.fabric.device}, {job.fabric.world_size} process(es)"
+        answer(_table(costs, f"{recipe.strategy} on {place}"))
+        for name, cost in costs.items():
+            if cost.teacher is not None:
+                say(describe_teachers(cost.teacher, name, cost.steps))
         hours = sum(cost.hours for cost in costs.values())
         say(
             f"{len(job.data.train)} training and {len(job.data.val)} validation images; peak memory of a "
-            f"process {peak_memory(fabric.device) / 2**30:.2f} GiB; about {hours:.3g} h in all, validation "
-            "apart"
+            f"process {peak_memory(job.fabric.device) / 2**30:.2f} GiB; about {hours:.3g} h in all, "
+            "validation apart"
         )
         return costs
-
-
-def _measure(job: Any, name: str) -> StageCost:
-    """The cost of a stage of a job (srkd.training.setup.Job)."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from srkd.models.cost import count_parameters
-    from srkd.training.step import train_step
-
-    stage = job.stages[name]
-    job.rehearse(name)
-    crops, state = job.crops(name), job.build(name)
-    with FlopCounterMode(display=False) as counter:
-        train_step(state, job.parts(state, crops(0)), 0)
-    began = time.perf_counter()
-    for step in range(1, 1 + _STEPS):
-        for term in train_step(state, job.parts(state, crops(step)), step):
-            float(term.value)  # waits for the device
-    seconds = (time.perf_counter() - began) / _STEPS
-    players = [m.network for m in state.members] + [c.network for c in state.critics]
-    return StageCost(
-        sum(map(count_parameters, players)),
-        stage.steps,
-        seconds,
-        # The counter counts a multiply-accumulate as two operations.
-        counter.get_total_flops() * job.fabric.world_size / 1e12,
-        seconds * stage.steps / 3600,
-    )
 
 
 def _table(costs: dict[str, StageCost], title: str) -> Table:

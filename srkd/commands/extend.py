@@ -36,11 +36,11 @@ def extend(
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Adapt a student to a new domain without forgetting the old, and report what it forgot.
+    """Adapt a student to a new domain without forgetting the old.
 
     Trains twice for the same number of steps: with the loss `forgetting`, where a frozen copy of the student
-    teaches it on images of the new domain, and without. Both are scored on both domains. Run it again to
-    resume.
+    teaches it on images of the new domain, and without. Both are scored on both domains, and what was gained
+    and forgotten is reported. Run it again to resume.
 
     Args:
         weights: the student: weights of this package, or a shipped name.
@@ -92,7 +92,11 @@ def extend(
         seed=seed,
         threads=threads,
     )
-    extended = _train_both(recipe, folder)
+    try:
+        extended = _train_both(recipe, folder)
+    except KeyboardInterrupt:
+        say("run the same command again to resume")
+        raise
     domains = {"old": remembered, "new": new}
     results = _score({"before": weights, **extended}, domains, scale)
     show(_table(results))

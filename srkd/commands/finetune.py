@@ -19,7 +19,9 @@ def finetune(
     progress: Progress | None = None,
     **options: Unpack[RunOptions],
 ) -> Run:
-    """Fine-tune the weights given as `start` adversarially, without a teacher.
+    """Fine-tune trained weights adversarially, without a teacher.
+
+    The weights are those given as `start`.
 
     Args:
         strategy: named in recipes; this is the only one.

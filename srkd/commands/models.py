@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from srkd.terminal import Progress, reports, show
+from srkd.terminal import Progress, answer, reports
 from srkd.weights.catalogue import list_shipped
 
 
@@ -34,9 +34,9 @@ def list_models(
 
     generators = [_describe(name, scale) for name, (_, options) in GENERATORS.items() if options]
     shipped = [_describe_shipped(name, entry) for name, entry in list_shipped().items()]
-    show(_table_of_generators(generators, scale))
+    answer(_table_of_generators(generators, scale))
     if shipped:
-        show(_table_of_weights(shipped))
+        answer(_table_of_weights(shipped))
     return generators + shipped
 
 

@@ -19,10 +19,10 @@ def mutual(
     progress: Progress | None = None,
     **options: Unpack[RunOptions],
 ) -> Run:
-    """Train a cohort whose discriminators distil one another: K SRGANs, or K critics of one generator.
+    """Train a cohort whose discriminators distil one another.
 
-    `members` generators have `critics` discriminators each; one member with three critics is one generator
-    with three discriminators.
+    `members` generators have `critics` discriminators each: several SRGANs, or several discriminators of one
+    generator.
 
     Args:
         strategy: named in recipes; this is the only one.

@@ -48,7 +48,7 @@ def quickstart(
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Distil, fine-tune, compare, export and use a student, on installed photographs, in minutes.
+    """Try everything in minutes, on photographs that are installed.
 
     Pretrains a small student. One copy is distilled from a teacher and fine-tuned adversarially; another, the
     control, goes through the same stages without the teacher. Both are scored, with bicubic and the teacher,

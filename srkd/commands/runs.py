@@ -9,7 +9,7 @@ from rich.table import Table
 
 from srkd.errors import UsageError
 from srkd.files import StrPath
-from srkd.terminal import Progress, note, reports, show
+from srkd.terminal import Progress, answer, note, reports
 from srkd.training.logs import LOCK, STATE
 
 _SHOWN = ("state", "strategy", "stage", "step", "steps", "psnr", "best")
@@ -19,7 +19,7 @@ _SHOWN = ("state", "strategy", "stage", "step", "steps", "psnr", "best")
 def list_runs(
     folder: StrPath = "runs", *, verbose: bool = True, progress: Progress | None = None
 ) -> list[dict[str, Any]]:
-    """List training runs: what they are doing, how far they are, their best scores.
+    """List training runs, their progress and best scores.
 
     Args:
         folder: searched with everything below it.
@@ -51,7 +51,7 @@ def list_runs(
             note(f"{path} is damaged ({error})", "left out")
     if not runs:
         raise UsageError(f"{root} holds no runs")
-    show(_table(runs))
+    answer(_table(runs))
     return runs
 
 

@@ -19,7 +19,7 @@ def train(
     progress: Progress | None = None,
     **options: Unpack[RunOptions],
 ) -> Run:
-    """Train a teacher, or a student without distillation: a PSNR stage, then a GAN stage.
+    """Train without distillation: a PSNR stage, then a GAN stage.
 
     Args:
         strategy: `srgan` for both stages, `pretrain` for the PSNR stage alone; `extend` as in srkd extend.

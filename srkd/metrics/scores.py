@@ -86,8 +86,7 @@ def _prepare(image: np.ndarray, protocol: str) -> np.ndarray:
     if base == protocol:
         raise UsageError(f"the protocol {base} needs its scale, whose border it cuts: at x4 {base}4")
     border = int(protocol[len(base) :])
-    if image.dtype != np.uint8:
-        raise UsageError(f"scores need 8-bit images, not {image.dtype}")
+    check_8_bit(image)
     values = luma(image) if base == "y-crop" else image.astype(np.float64)
     inside = values[border : values.shape[0] - border, border : values.shape[1] - border]
     if inside.size == 0:
@@ -95,6 +94,20 @@ def _prepare(image: np.ndarray, protocol: str) -> np.ndarray:
             f"an image of {image.shape[1]}x{image.shape[0]} has nothing inside a border of {border}"
         )
     return inside
+
+
+def check_8_bit(image: np.ndarray) -> None:
+    if image.dtype != np.uint8:
+        raise UsageError(f"scores need 8-bit images, not {image.dtype}")
+
+
+def check_rgb(*images: np.ndarray) -> None:
+    """Raises UsageError unless all are `(H, W, 3)` uint8 of one size."""
+    for image in images:
+        check_8_bit(image)
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError(f"this score needs RGB images, (H, W, 3), not {image.shape}")
+        check_same_shape(images[0], image)
 
 
 def check_same_shape(sr: np.ndarray, hr: np.ndarray) -> None:

@@ -20,6 +20,10 @@ from srkd.training.logs import read_state
 FOLDER = "checkpoints"
 
 
+class ChangedRunError(UsageError):
+    """A run was to continue with another recipe, or other data, than it was started with."""
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """A run's checkpoints, the newest last; their names sort in the order of stages and steps."""
     return sorted((folder / FOLDER).glob("*.pt"))
@@ -64,7 +68,10 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError) as error:
             note(f"{path} is damaged ({first_line(error)}), trying an older one")
     if found:
-        raise SrkdError(f"no checkpoint in {folder / FOLDER} can be read; remove {folder} to restart")
+        raise SrkdError(
+            f"no checkpoint in {folder / FOLDER} can be read; to restart, move {folder} away or give another "
+            "--out"
+        )
     return None
 
 
@@ -72,16 +79,16 @@ def check_same_recipe(folder: Path, old: Mapping[str, Any], new: Mapping[str, An
     """Refuses to continue with another recipe, or says what changed where that is allowed.
 
     Raises:
-        UsageError: naming every differing key, with both values.
+        ChangedRunError: naming every differing key, with both values.
     """
     changed = [key for key in old if key not in CHANGEABLE and old[key] != new.get(key)]
     if not changed:
         return
     details = ", ".join(f"{key} was {old[key]!r}, now {new.get(key)!r}" for key in changed)
     if not allow:
-        raise UsageError(
-            f"the run in {folder} was started with another recipe: {details}; continue all the same with "
-            "--allow-changes"
+        raise ChangedRunError(
+            f"the run in {folder} was started with another recipe: {details}; restore it, or give another "
+            "--out"
         )
     note(f"changed since the run was started: {details}")
 
@@ -92,9 +99,17 @@ def is_finished(recipe: Recipe) -> bool:
     Raises:
         UsageError: it holds the finished run of another recipe, named by what differs.
     """
-    folder = Path(recipe.out)
-    if read_state(folder) != "finished":
+    if read_state(Path(recipe.out)) != "finished":
         return False
+    check_folder(recipe)
+    return True
+
+
+def check_folder(recipe: Recipe) -> None:
+    """Raises UsageError where the recipe's folder holds the run of another, named by what differs."""
+    folder = Path(recipe.out)
+    if not (folder / "recipe.yaml").is_file():
+        return
     old, new = (
         yaml.safe_load(text) for text in ((folder / "recipe.yaml").read_text("utf-8"), recipe.to_yaml())
     )
@@ -102,7 +117,6 @@ def is_finished(recipe: Recipe) -> bool:
     if changed:
         details = ", ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in sorted(changed))
         raise UsageError(f"{folder} holds the run of another recipe: {details}; give another --out")
-    return True
 
 
 def dump_critics(critics: Mapping[tuple[int, str, int], Discriminator]) -> list[dict[str, Any]]:

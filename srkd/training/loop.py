@@ -101,7 +101,7 @@ class StageLoop:
             if stopped or (self.step % recipe.save_every == 0 and self.step < self.stage.steps):
                 self.checkpoint()
             if stopped:
-                say(f"stopped at step {self.step} of {self.name}; --resume continues from there")
+                say(f"stopped at step {self.step} of {self.name}, which is saved")
                 raise KeyboardInterrupt
 
     def rollback(self, error: NotFinite) -> None:

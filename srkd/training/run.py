@@ -15,6 +15,7 @@ from srkd.terminal import say
 from srkd.training import Run
 from srkd.training.checkpoints import (
     FOLDER,
+    ChangedRunError,
     check_same_recipe,
     list_checkpoints,
     load_critics,
@@ -28,6 +29,7 @@ from srkd.training.outputs import describe, save_member, weights_path
 from srkd.training.requirements import resolve
 from srkd.training.setup import Job, launched, lock_run, open_job
 from srkd.training.state import State
+from srkd.training.teacher_costs import announce_teachers
 from srkd.training.validation import bicubic_psnr
 
 
@@ -63,9 +65,9 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
                 )
         job = open_job(recipe, stages, fabric)
         if saved and saved["data"] != job.data.identity and not allow_changes:
-            raise UsageError(
+            raise ChangedRunError(
                 f"the images in {recipe.data} are not those that the run in {folder} was started with; "
-                "restore them, or continue all the same with --allow-changes"
+                "restore them, or give another --out"
             )
         return _run_stages(job, saved)
 
@@ -79,6 +81,7 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
     else:
         for name in names:
             job.rehearse(name)
+        announce_teachers(job)
     if job.fabric.is_global_zero:
         write_text(folder / "recipe.yaml", recipe.to_yaml())
     job.log.begin(*((saved["stage"], saved["step"]) if saved else ()))
@@ -168,7 +171,6 @@ def _deaths_explained(fabric: Fabric) -> Iterator[None]:
     except RuntimeError as error:
         if fabric.world_size > 1 and any(word in str(error).lower() for word in ("gloo", "nccl", "by peer")):
             raise SrkdError(
-                f"another process of this run died ({first_line(error)}); earlier checkpoints are intact: "
-                "continue with --resume"
+                f"another process of this run died ({first_line(error)}); earlier checkpoints are intact"
             ) from error
         raise

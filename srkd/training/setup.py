@@ -131,10 +131,15 @@ def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
         SrkdError, UsageError: one of them is missing, damaged or does not fit.
     """
     torch.manual_seed(recipe.seed)
-    networks = [_start_network(recipe, index) for index in range(recipe.members)]
+    networks = [start_network(recipe, index) for index in range(recipe.members)]
     smallest = max(stage.crop for stage in stages.values())
     load, hashes, taught_by = _plan_teachers(recipe, stages)
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad, hashes)
+    if recipe.mix is not None and data.degradation is not None:
+        raise UsageError(
+            f"{recipe.data} was packed with a degradation, and this recipe degrades LR too; leave out "
+            "--degradation, or pack without"
+        )
     if recipe.mix is not None:
         data = degrade_validation(data, recipe.mix)
     replay: list[Pair] = []
@@ -237,7 +242,7 @@ def lock_run(folder: Path, resume: bool) -> Iterator[None]:
                     path.rmdir()
 
 
-def _start_network(recipe: Recipe, index: int) -> Generator:
+def start_network(recipe: Recipe, index: int) -> Generator:
     """A member's generator with its initial weights, of its own seed or from `recipe.start`."""
     torch.manual_seed(derive_seed(recipe.seed, "generator", index))
     model = recipe.model or STRATEGIES[recipe.strategy].model or DEFAULT_MODEL

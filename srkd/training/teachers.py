@@ -107,6 +107,6 @@ def _find_discriminator(path: Path, given: str | None, needed: bool) -> Path | N
     if needed:
         raise UsageError(
             f"this strategy needs the teacher's discriminator, and there is no {beside}; "
-            "give --teacher-discriminator FILE"
+            f"fit one with `srkd critic DATA {path}`, or give --teacher-discriminator FILE"
         )
     return None

@@ -14,9 +14,12 @@ from scipy import stats
 import srkd
 from srkd import UsageError
 from srkd.cli import main
-from srkd.commands.compare import paired_interval
+from srkd.commands.comparing import runs as comparing
 from srkd.config import load_recipe
 from srkd.losses import LOSSES
+from srkd.metrics.bjontegaard import bd_difference
+from srkd.metrics.intervals import paired_interval
+from srkd.recipe import Recipe
 
 
 @pytest.fixture
@@ -160,7 +163,7 @@ def test_methods_are_named_once_and_stay_in_the_folder(mutual, tmp_path, compare
             compare_untrained(mutual, *names)
 
 
-def test_ctrl_c_waits_for_the_run_to_save(base, tmp_path, monkeypatch):
+def test_ctrl_c_waits_for_the_run_to_save(base, tmp_path, monkeypatch, capfd):
     """The run's process, which saves for a while, sends Ctrl-C to both as a terminal would."""
     script = tmp_path / "python"
     lines = [
@@ -182,6 +185,8 @@ def test_ctrl_c_waits_for_the_run_to_save(base, tmp_path, monkeypatch):
         srkd.compare(str(base), str(tmp_path / "out"), seeds=1)
     assert (tmp_path / "out" / "control-0.yaml.saved").exists()
     assert not list((tmp_path / "out").glob("strong*"))
+    said = capfd.readouterr().out
+    assert "run the same command again to resume" in said and "--resume" not in said
 
 
 def test_scores_are_of_images_made_as_training_was(base, tmp_path, compare_untrained):
@@ -194,3 +199,143 @@ def test_scores_are_of_images_made_as_training_was(base, tmp_path, compare_untra
         (psnr[kind],) = json.loads((out / "compare.json").read_text())["rows"][0]["psnr"]
         base.write_text(base.read_text().replace(f"degradation: {kind}, ", ""))
     assert psnr["real"] < psnr["none"] - 1
+
+
+def test_methods_that_cannot_be_trained_are_all_named_before_the_first_step(
+    base, onnx_file, tmp_path, teacher
+):
+    """An ONNX file has no features, and nobody gave a discriminator; what can be trained is not begun."""
+    with pytest.raises(UsageError, match=r"^2 of 5 methods and controls cannot be trained") as caught:
+        srkd.compare(
+            base, tmp_path / "out", methods="strong,hint,output,discriminator", teacher=onnx_file, seeds=2
+        )
+    assert "hint: " in str(caught.value) and "discriminator: " in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="there is no weights file"):
+        srkd.compare(base, tmp_path / "out", methods="output", teacher="nothing")
+    # A control needs no teacher, and so is never the one to blame.
+    assert "control" not in str(caught.value).replace("methods and controls", "")
+
+
+REFUSED = [
+    ({"lpips": "nope"}, "unknown LPIPS variant 'nope'; choose from: st-lpips-alex"),
+    ({"lpips": "st-lpips-alex,st-lpips-vgg"}, "unknown LPIPS variant"),
+    ({"lpips": 3}, "lpips must be a text, not an int"),
+    ({"curves": True, "lpips": "none"}, "give --lpips a variant"),
+    ({"curves": True}, "need a PSNR-trained start"),
+    ({"test": "nowhere"}, "no folder"),
+    ({"seeds": 0}, "--seeds must be a whole number of at least 1"),
+    ({"jobs": "2"}, "--jobs must be a whole number"),
+    ({"out": 3}, "out must be a path, not an int"),
+    ({"recipe": ["x"]}, "recipe must be a path, not a list"),
+    ({"methods": ["strong"]}, "methods must be a text, not a list"),
+    ({"steps": "many"}, "steps: expected int, not 'many'"),
+    ({"data": "nowhere"}, "no folder"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED)
+def test_what_is_wrong_is_said_before_the_first_step(base, tmp_path, monkeypatch, options, message):
+    monkeypatch.setattr(sys, "executable", "/nothing/is/trained")
+    with pytest.raises(UsageError, match=message) as caught:
+        srkd.compare(**{"recipe": base, "out": tmp_path / "out", **options})
+    assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_first_step(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nothing/is/trained")
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(srkd.SrkdError, match="is a file, not a folder"):
+        srkd.compare(base, tmp_path / "file" / "out")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_two_benchmark_sets_of_one_name_are_refused(base, photos, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / photos.name).symlink_to(photos)
+    with pytest.raises(UsageError, match="two benchmark sets are named photos"):
+        srkd.compare(base, tmp_path / "out", test=[photos, tmp_path / "other" / photos.name])
+
+
+def test_a_comparison_without_lpips(base, tmp_path, compare_untrained, capfd):
+    compare_untrained(base, "strong", "hint", lpips="none", seeds=2, teacher="t", out=str(tmp_path / "out"))
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert all("lpips" not in row for row in found["rows"])
+    text = (tmp_path / "out" / "compare.md").read_text() + capfd.readouterr().out
+    assert "difference in PSNR" in text and "LPIPS" not in text and "lpips" not in text
+
+
+def test_one_seed_speaks_of_no_interval(base, tmp_path, compare_untrained, capfd):
+    compare_untrained(base, "strong", seeds=1, out=str(tmp_path / "out"))
+    text = (tmp_path / "out" / "compare.md").read_text() + capfd.readouterr().out
+    assert "interval" not in text and "confidence" not in text and "±" not in text
+    assert "strong: PSNR " in text and "with one seed, which may be chance" in text
+
+
+def test_benchmark_sets_are_scored_at_the_end_and_once(
+    base, photos, tmp_path, compare_untrained, monkeypatch
+):
+    options = {"seeds": 2, "out": str(tmp_path / "out"), "test": [photos]}
+    compare_untrained(base, "strong", **options)
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    rows = {row["method"]: row for row in found["rows"]}
+    for label in rows:
+        weights = tmp_path / "out" / f"{label}-1" / "pretrain.safetensors"
+        mean = srkd.evaluate(weights, photos, device="cpu")["mean"]
+        scores = rows[label]["test"][photos.name]
+        assert scores["psnr"][1] == pytest.approx(mean["psnr"])
+        assert scores["lpips"][1] == pytest.approx(mean["st-lpips-alex"])
+    gap = rows["strong"]["test"][photos.name]["difference"]["psnr"]["mean"]
+    assert gap == pytest.approx(
+        np.subtract(*(rows[label]["test"][photos.name]["psnr"] for label in ("strong", "control"))).mean()
+    )
+    bicubic = srkd.evaluate("bicubic", photos, lpips="none")["mean"]["psnr"]
+    assert found["bicubic"]["test"][photos.name]["psnr"] == pytest.approx(bicubic)
+    assert f"{photos.name}:" in (tmp_path / "out" / "compare.md").read_text()
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/result.json")}
+    compare_untrained(base, "strong", **options)
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/result.json")}
+
+
+def test_curves_go_from_the_start_to_the_end_and_resume(teacher, photos, tmp_path, monkeypatch):
+    """Trained for real, since the weights between must be of one network."""
+    file, start = tmp_path / "curves.yaml", teacher / "pretrain.safetensors"
+    small = {name: {"critics": {"hr": {"options": {"channels": 4}}}} for name in ("finetune",)}
+    recipe = {"strategy": "gan2g", "start": str(start), "steps": 3, "crop": 32, "batch": 2, "stages": small}
+    recipe |= {"data": str(photos), "teacher": str(teacher / "gan.safetensors"), "methods": {"gan2g": {}}}
+    file.write_text(yaml.safe_dump(recipe))
+    out, scored = tmp_path / "out", []
+    score_network = comparing.score_network
+
+    def interrupted(*arguments):
+        scored.append(arguments)
+        if len(scored) == 5:
+            raise KeyboardInterrupt
+        return score_network(*arguments)
+
+    monkeypatch.setattr(comparing, "score_network", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        srkd.compare(file, out, seeds=1, curves=True)
+    assert len(json.loads((out / "control-0" / "result.json").read_text())["curve:st-lpips-alex"]) == 4
+    found = srkd.compare(file, out, seeds=1, curves=True)
+    # Two runs of ten points, since the last is known; the interrupted one twice.
+    assert len(scored) == 2 * 10 + 1
+    assert srkd.compare(file, out, seeds=1, curves=True) == found and len(scored) == 2 * 10 + 1
+    control, method = found["rows"]
+    for row in (control, method):
+        (curve,) = row["curves"]
+        assert [point["alpha"] for point in curve] == pytest.approx(np.arange(11) / 10)
+        assert (curve[-1]["psnr"], curve[-1]["lpips"]) == (row["psnr"][0], row["lpips"][0])
+    assert control["curves"][0][0] == pytest.approx(method["curves"][0][0])
+    held_out = comparing.Measures("none").held_out(Recipe(str(photos), "gan2g", crop=32))
+    expected = comparing.score_weights(start, held_out, "st-lpips-alex")
+    assert control["curves"][0][0]["psnr"] == pytest.approx(expected["psnr"], abs=1e-3)
+    half = srkd.interpolate(
+        start, out / "gan2g-0" / "finetune.safetensors", alpha=0.5, out=tmp_path / "h.safetensors"
+    )
+    expected = comparing.score_weights(half, held_out, "st-lpips-alex")
+    assert method["curves"][0][5]["lpips"] == pytest.approx(expected["lpips"], abs=1e-4)
+    points = [[(p["psnr"], p["lpips"]) for p in row["curves"][0]] for row in (method, control)]
+    bd = bd_difference(*points)
+    assert (method["bd"]["lpips"]["mean"], method["bd"]["psnr"]["mean"]) == (bd.lpips, bd.psnr)
+    assert (out / "curves.png").stat().st_size > 5000 and "BD-LPIPS" in (out / "compare.md").read_text()

@@ -8,6 +8,7 @@ from conftest import same
 
 import srkd
 from srkd import UsageError
+from srkd.cli import main
 
 NESTED = {"srgan": "gan", "g2g_al": "finetune", "finetune": "finetune", "mutual": "finetune"}
 
@@ -25,6 +26,17 @@ def test_it_shows_what_would_run(capsys, strategy, stage):
 
 def test_it_can_be_silent(capsys):
     assert "strategy: gan2g" in srkd.show_config("photos", strategy="gan2g", verbose=False)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("words", ["config embedded", "backends", "taps srgan_tiny"])
+def test_quiet_commands_still_print_what_was_asked_for(words, capsys):
+    """Called from Python with verbose=False they print nothing."""
+    assert main(words.split()) == 0
+    loud = capsys.readouterr().out
+    assert main([*words.split(), "--quiet"]) == 0
+    assert capsys.readouterr().out == loud != ""
+    srkd.list_backends(verbose=False)
     assert capsys.readouterr().out == ""
 
 
