@@ -245,6 +245,17 @@ def test_steps_are_those_written_by_hand(ema):
     assert max(moved) > 1.5e-3
 
 
+def test_terms_of_a_batch_in_parts_are_its_means():
+    """What is logged of two halves is what is logged of the whole."""
+    stage = plain_critics(Stage(steps=10, losses={"l1": Loss()}, critics={"hr": critic(weight=0.1)}))
+    (lr, hr), found = make_batch(), []
+    for parts in ([(lr, hr, ())], [(lr[k : k + 1], hr[k : k + 1], ()) for k in (0, 1)]):
+        found.append(values(train_step(make_state(stage, accumulate=len(parts)), parts, 0)))
+    assert found[0].keys() == found[1].keys() == {"critic_hr", "l1", "adversarial_hr"}
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-3, atol=1e-5)
+
+
 def test_no_gradient_of_the_generators_reaches_the_critics():
     """Their weights ask for none while the generator's terms are made, and for all again afterwards."""
     state = make_state(Stage(steps=10, losses={"l1": Loss()}, critics={"hr": critic(weight=0.1)}))
