@@ -386,6 +386,23 @@ def test_an_average_does_not_answer_for_hooks_of_the_stage_before():
     assert not any(module._forward_hooks for module in again.members[0].average.modules())
 
 
+def test_critics_begin_apart_or_where_they_were():
+    """Those of a cohort with weights of their own; one of an earlier stage as it is."""
+    spec = replace(critic(weight=0.1), copies=2)
+    stage = Stage(steps=10, losses={"l1": Loss()}, critics={"hr": spec, "more": spec})
+    state = make_state(stage, networks=2)
+    firsts = [player.network.features[0][0].weight for player in state.critics]
+    assert len(firsts) == 8
+    assert not any(torch.equal(a, b) for k, a in enumerate(firsts) for b in firsts[:k])
+    stage = replace(stage, critics={"hr": replace(critic(weight=0.1), init="previous")})
+    networks = [member.network for member in state.members]
+    former = {(1, "hr", 0): state.critics[4].network}
+    again = build_state(state.fabric, stage, networks, former, [], 0)
+    assert (
+        again.critics[1].network is former[1, "hr", 0] and again.critics[0].network is not former[1, "hr", 0]
+    )
+
+
 # Relativistic critics, and several.
 
 
