@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, is_file
-from srkd.runtimes.ncnn_files import is_param
 
 
 def find_weights(weights: StrPath) -> Path:
@@ -36,10 +35,10 @@ def kind_of(path: Path) -> Literal["onnx", "ncnn", "safetensors", "torch"]:
     """The format of a weights file. Its content says it; ONNX, which has no mark, is told by its suffix."""
     if path.suffix == ".onnx":
         return "onnx"
-    if is_param(path):
-        return "ncnn"
     with path.open("rb") as file:
         start = file.read(9)
+    if path.suffix == ".param" or start[:8].rstrip() == b"7767517":
+        return "ncnn"
     # The length of a JSON header, and the header.
     if path.suffix == ".safetensors" or (len(start) == 9 and start[8:] == b"{"):
         return "safetensors"
