@@ -4,7 +4,7 @@
 This module imports no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from srkd.errors import UsageError, choose
-from srkd.files import StrPath
+from srkd.files import StrPath, describe_value
 
 Schedule = Literal["constant", "linear", "cosine"]
 Gan = Literal["vanilla", "least_squares", "hinge", "relativistic"]
@@ -223,7 +223,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return _build_dataclass(kind, value, where)
     if origin is dict and is_dataclass(args[1]):
         if not isinstance(value, Mapping):
-            raise UsageError(f"{where}: expected a mapping, not {value!r}")
+            raise UsageError(f"{where}: expected a mapping, not {describe_value(value)}")
         present = {key: item for key, item in value.items() if item is not None}
         return {key: build(args[1], item, f"{where}.{key}") for key, item in present.items()}
     if origin is UnionType:
@@ -233,8 +233,10 @@ def build(kind: Any, value: Any, where: str) -> Any:
         lists = [choice for choice in choices if get_origin(choice) is list]
         return build(lists[0] if lists and isinstance(value, list | tuple) else choices[-1], value, where)
     if origin is Literal:
-        if value not in args:
-            raise UsageError(f"{where}: '{value}' is not one of {', '.join(map(str, args))}")
+        if not isinstance(value, Hashable) or value not in args:
+            raise UsageError(
+                f"{where}: '{' '.join(str(value).split())}' is not one of {', '.join(map(str, args))}"
+            )
         return value
     if origin is list and isinstance(value, list | tuple):
         return [build(args[0], item, where) for item in value]
@@ -243,7 +245,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise UsageError(f"{where}: expected a mapping, not {value!r}")
+        raise UsageError(f"{where}: expected a mapping, not {describe_value(value)}")
     hints = get_type_hints(kind)
     for key in value:
         if key not in hints:
@@ -262,7 +264,7 @@ def _build_plain(kind: type, value: Any, where: str) -> Any:
             raise UsageError(f"{where}: expected a number, not '{value}'") from None
     wanted = (int, float) if kind is float else kind
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-        raise UsageError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, not {value!r}")
+        raise UsageError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, not {describe_value(value)}")
     return float(value) if kind is float else value
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from srkd.config import load_recipe, merge
 from srkd.errors import UsageError
-from srkd.files import StrPath, check_path, describe_type, write_text
+from srkd.files import StrPath, describe_value, write_text
 from srkd.recipe import Recipe
 from srkd.strategies import STRATEGIES
 from srkd.terminal import Progress, reports, say
@@ -89,13 +89,9 @@ def compare(
         UsageError: no such method, or one that cannot be trained as it stands; nothing was trained.
         SrkdError: a run failed; finished runs are kept.
     """
-    _check_arguments(recipe=recipe, out=out, data=data)
     for option, value in (("seeds", seeds), ("jobs", jobs)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"--{option} must be a whole number of at least 1, not {value!r}")
-    for option, text in (("methods", methods or ""), ("lpips", lpips)):
-        if not isinstance(text, str):
-            raise UsageError(f"{option} must be a text, not {describe_type(text)}")
+            raise UsageError(f"--{option} must be a whole number of at least 1, not {describe_value(value)}")
     base = load_recipe(str(recipe))
     variants = base.pop("methods", None) or {}
     given = {"steps": steps, "data": data and str(data), "teacher": _names(teacher)}
@@ -129,12 +125,6 @@ def compare(
     summary = _summarise(plan, results, measures, bicubic)
     _write(summary, folder)
     return summary
-
-
-def _check_arguments(**paths: Any) -> None:
-    for name, value in paths.items():
-        if value is not None:
-            check_path(name, value)
 
 
 def _write(summary: Mapping[str, Any], folder: Path) -> None:

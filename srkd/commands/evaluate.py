@@ -17,7 +17,7 @@ from srkd import metrics
 from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, find_pairs, read_pair
 from srkd.data.packed import is_packed, open_packed
 from srkd.errors import SrkdError, UsageError, choose
-from srkd.files import StrPath, check_path, describe_type, write_text
+from srkd.files import StrPath, check_path, describe_type, describe_value, write_text
 from srkd.runtimes.runner import Runner
 from srkd.terminal import Progress, reports, show, track
 from srkd.upscaling.opening import Device, best_device, open_runner
@@ -67,7 +67,7 @@ def evaluate(
         if not isinstance(text, str):
             raise UsageError(f"{name} must be a text, not {describe_type(text)}")
     if isinstance(scale, bool) or not isinstance(scale, int) or not 1 <= scale <= 64:
-        raise UsageError(f"scale must be a whole number from 1 to 64, not {scale!r}")
+        raise UsageError(f"scale must be a whole number from 1 to 64, not {describe_value(scale)}")
     if json is not None and Path(json).is_dir():
         raise UsageError(f"--json {json} is a folder; give a file")
     variants = split_variants(lpips)
