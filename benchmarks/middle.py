@@ -15,7 +15,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import check_at_least, check_folder, make_parser, run_script
 from srkd.errors import UsageError
-from srkd.images.reading import list_images, read_image
+from srkd.images.folders import list_images
+from srkd.images.reading import read_image
 from srkd.images.writing import write_image
 from srkd.terminal import console
 

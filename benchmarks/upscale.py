@@ -27,8 +27,9 @@ from srkd import metrics
 from srkd.errors import SrkdError, UsageError
 from srkd.files import replacing
 from srkd.images import resample
+from srkd.images.folders import list_images
 from srkd.images.formats import FORMATS
-from srkd.images.reading import list_images, read_image, read_photo
+from srkd.images.reading import read_image, read_photo
 from srkd.images.writing import write_image, write_photo
 from srkd.runtimes.runner import Runner
 from srkd.upscaling.enlarge import enlarge

@@ -2,6 +2,8 @@ from .commands.backends import list_backends as list_backends
 from .commands.card import card as card
 from .commands.compare import compare as compare
 from .commands.config import show_config as show_config
+from .commands.critic import critic as critic
+from .commands.degrade import degrade as degrade
 from .commands.distill import distill as distill
 from .commands.estimate import estimate as estimate
 from .commands.evaluate import evaluate as evaluate

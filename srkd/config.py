@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from srkd.errors import UsageError, choose
-from srkd.files import StrPath, describe_value
+from srkd.files import StrPath
 
 Schedule = Literal["constant", "linear", "cosine"]
 Gan = Literal["vanilla", "least_squares", "hinge", "relativistic"]
@@ -211,7 +211,7 @@ def load_recipe(recipe: StrPath) -> dict[str, Any]:
 
 def build(kind: Any, value: Any, where: str) -> Any:
     """Makes a value, as YAML or Python gives it, an instance of an annotated type: dataclasses, mappings of
-    them, lists, unions, Literals, numbers, texts and paths.
+    them, lists, tuples, unions, Literals, numbers, texts and paths.
 
     Raises:
         UsageError: it is of another type, named with its place.
@@ -223,15 +223,16 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return _build_dataclass(kind, value, where)
     if origin is dict and is_dataclass(args[1]):
         if not isinstance(value, Mapping):
-            raise UsageError(f"{where}: expected a mapping, not {describe_value(value)}")
+            raise UsageError(f"{where}: expected a mapping, not {value!r}")
         present = {key: item for key, item in value.items() if item is not None}
         return {key: build(args[1], item, f"{where}.{key}") for key, item in present.items()}
     if origin is UnionType:
         choices = [choice for choice in args if choice is not NoneType]
         if value is None and NoneType in args:
             return None
-        lists = [choice for choice in choices if get_origin(choice) is list]
-        return build(lists[0] if lists and isinstance(value, list | tuple) else choices[-1], value, where)
+        wanted = dict if isinstance(value, Mapping) else list if isinstance(value, list | tuple) else None
+        fitting = [choice for choice in choices if wanted is not None and get_origin(choice) is wanted]
+        return build((fitting or choices[-1:])[0], value, where)
     if origin is Literal:
         if not isinstance(value, Hashable) or value not in args:
             raise UsageError(
@@ -240,12 +241,17 @@ def build(kind: Any, value: Any, where: str) -> Any:
         return value
     if origin is list and isinstance(value, list | tuple):
         return [build(args[0], item, where) for item in value]
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
+        if len(kinds) != len(value):
+            raise UsageError(f"{where}: expected {len(kinds)} values, not {len(value)}")
+        return tuple(build(each, item, where) for each, item in zip(kinds, value, strict=True))
     return _build_plain(origin or kind, value, where)
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise UsageError(f"{where}: expected a mapping, not {describe_value(value)}")
+        raise UsageError(f"{where}: expected a mapping, not {value!r}")
     hints = get_type_hints(kind)
     for key in value:
         if key not in hints:
@@ -264,8 +270,15 @@ def _build_plain(kind: type, value: Any, where: str) -> Any:
             raise UsageError(f"{where}: expected a number, not '{value}'") from None
     wanted = (int, float) if kind is float else kind
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-        raise UsageError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, not {describe_value(value)}")
+        raise UsageError(f"{where}: expected {_NAMES.get(kind, kind.__name__)}, not {value!r}")
     return float(value) if kind is float else value
 
 
-_NAMES = {str: "a text", dict: "a mapping", list: "a list", float: "a number", bool: "true or false"}
+_NAMES = {
+    str: "a text",
+    dict: "a mapping",
+    list: "a list",
+    tuple: "a list",
+    float: "a number",
+    bool: "true or false",
+}

@@ -15,6 +15,11 @@ class SrkdError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: object = ""):
+        text = str(message)
+        # Values that messages quote, such as arrays, may have lines.
+        super().__init__(" ".join(text.split()) if "\n" in text else text)
+
 
 class UsageError(SrkdError):
     """The request itself cannot be carried out: a wrong path, name, option or combination of them."""
@@ -39,7 +44,7 @@ def first_line(error: BaseException) -> str:
 
 
 # Packages that an extra of their own brings; all others that can be missing come with `train`.
-_EXTRAS = {"openvino": "openvino", "ncnn": "ncnn", "pnnx": "ncnn"}
+_EXTRAS = {"openvino": "openvino", "ncnn": "ncnn", "pnnx": "ncnn", "pyiqa": "pyiqa"}
 
 
 def name_missing_extra(error: ModuleNotFoundError, what: str = "this") -> UsageError:

@@ -22,10 +22,10 @@ RECIPE_PANELS = {
 }
 PANELS = {
     "What": (
-        "images weights model data folder first second recipe methods strategy teacher old replay val lr "
-        "scale"
+        "images weights model data sr folder first second recipe methods strategy teacher discriminator "
+        "discriminator_options old replay val lr scale"
     ),
-    "Where it goes and runs": "out json format overwrite device backend threads jobs",
+    "Where it goes and runs": "out json csv latex format overwrite device backend threads jobs",
 }
 OTHER = "How"
 # Options that `--set` does as well.
@@ -33,18 +33,22 @@ HIDDEN = ("stages",)
 SHORT = {"out": "-o", "weights": "-w"}
 # What an option takes, where its type does not say it.
 METAVARS = {
-    **dict.fromkeys(("teacher", "teacher_discriminator", "start", "weights", "json"), "FILE"),
-    **dict.fromkeys(("lr", "calibrate"), "FOLDER"),
+    **dict.fromkeys(("teacher", "teacher_discriminator", "start", "weights", "json", "csv", "latex"), "FILE"),
+    **dict.fromkeys(("lr", "sr", "calibrate"), "FOLDER"),
     **dict.fromkeys(("out", "data", "replay", "val", "old"), "PATH"),
     **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config"), "NAME"),
     "set": "PATH=VALUE",
+    "degradation": "NAME|YAML",
 }
+# Lists that take all words up to the next option; of others, the option is repeated.
+GREEDY = ("data", "sr")
 TYPES = {int: "N", float: "NUMBER", str: "TEXT"}
 # Of functions that take a recipe's fields as options.
 CONFIG_HELP = "A recipe: a YAML file of these options, or the name of a shipped one. Options given here win."
 SET_HELP = (
-    "Override one field of the stages or model options, as stages.transfer.losses.output.weight=0.5; null "
-    "removes an entry. May be repeated. srkd config shows the fields."
+    "Override one field of the stages, the model options or the degradation, as "
+    "stages.transfer.losses.output.weight=0.5; null removes an entry. May be repeated. srkd config shows the "
+    "fields."
 )
 
 
@@ -191,6 +195,7 @@ def _show(parameter: inspect.Parameter, text: str, panels: dict[str, str]) -> in
         negative=(),
         # The last one counts; of a list, all.
         allow_repeating=None if kind == list[str] else True,
+        consume_multiple=name in GREEDY and kind == list[str],
         converter=_to_number if kind is float or kind is int or int in get_args(kind) else None,
         metavar=METAVARS.get(name) or _metavar(kind),
         show=name not in HIDDEN and not (get_origin(kind) is Literal and len(get_args(kind)) == 1),

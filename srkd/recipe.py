@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, get_type_hints
 import yaml
 
 from srkd.config import Stage, build, override_stages
+from srkd.degradation import Degradation, make_degradation, shorten
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath
 from srkd.strategies import STRATEGIES
@@ -51,7 +52,10 @@ class RunOptions(TypedDict, total=False):
         replay: data to train on as well, in equal parts.
         val: data for validation, in the forms of data, or a list of images of data as `sha256sum` writes it;
             those that `srkd prepare` set aside, or every 40th, when not given.
-        degradation: `none`, or `real` to make LR crops by random blur, resizing, noise and JPEG, twice.
+        degradation: how LR crops are made: `none` for bicubic, or at random as `real` (blur, resizing, noise
+            and JPEG, twice, as published for Real-ESRGAN), `web` (resizing and JPEG) or `camera` (noise and
+            light blur); or a mapping of the fields of srkd.degradation.Degradation over such a `preset`, as
+            degradation.clean=0.2 for a fifth of clean pairs.
         scale: the super-resolution factor, 2, 3 or 4.
         steps: steps of every stage.
         crop: side of the HR crops in every stage, in pixels.
@@ -87,7 +91,7 @@ class RunOptions(TypedDict, total=False):
     out: StrPath
     replay: StrPath | None
     val: StrPath | None
-    degradation: Literal["none", "real"]
+    degradation: dict[str, Any] | str
     scale: int
     steps: int | None
     crop: int | None
@@ -142,7 +146,7 @@ class Recipe:
     out: str = "runs/latest"
     replay: str | None = None
     val: str | None = None
-    degradation: Literal["none", "real"] = "none"
+    degradation: dict[str, Any] | str = "none"
     scale: int = 4
     steps: int | None = None
     crop: int | None = None
@@ -166,8 +170,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         hints = get_type_hints(Recipe)
+        # Frozen for others; here values become what their annotations say: paths texts, "1e-4" a number.
+        object.__setattr__(self, "degradation", shorten(self.mix))
         for entry in fields(self):
-            # Frozen for others; here values become what their annotations say: paths texts, "1e-4" a number.
             value = build(hints[entry.name], getattr(self, entry.name), entry.name)
             object.__setattr__(self, entry.name, value)
         if isinstance(self.teacher, list) and len(self.teacher) == 1:
@@ -192,6 +197,11 @@ class Recipe:
         if self.teacher is None:
             return []
         return [self.teacher] if isinstance(self.teacher, str) else list(self.teacher)
+
+    @property
+    def mix(self) -> Degradation | None:
+        """The degradation with all its values; None where LR is bicubic's."""
+        return make_degradation(self.degradation)
 
     def resolve(self) -> dict[str, Stage]:
         """The stages that will run, in order, with every override applied.
@@ -221,6 +231,8 @@ class Recipe:
                 removed = dict.fromkeys(k for k in getattr(self._table()[name], key) if k not in entries)
                 stages[name][key] |= removed
         content = {**asdict(self), "stages": stages}
+        if self.mix is not None:
+            content["degradation"] = asdict(self.mix)
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
     def _table(self) -> dict[str, Stage]:

@@ -26,10 +26,14 @@ MISTAKES = {
     "mutual x --critics": "--critics needs a value; SEE",
     "extend a b --rate fast": "--rate: 'fast' is not a number; SEE",
     "compare": "RECIPE is missing; SEE",
+    "critic x": "TEACHER is missing; SEE",
+    "degrade a b --draws 1.5": "--draws: '1.5' is not a whole number; SEE",
     "prepare a b c": "unexpected 'c'; SEE",
     "runs a --colour": "unknown option --colour; SEE",
     "estimate x --resume=perhaps": "--resume: 'perhaps' is not one of true, false; SEE",
-    "config x --set stages=1": "--set stages=1: give PATH=VALUE, with a PATH below model_options or stages",
+    "config x --set stages=1": (
+        "--set stages=1: give PATH=VALUE, with a PATH below degradation, model_options or stages"
+    ),
     "models x": "SCALE: 'x' is not a whole number; SEE",
     "taps": "MODEL is missing; SEE",
     "backends all": "unexpected 'all'; SEE",

@@ -1,119 +1,270 @@
-"""`srkd evaluate`: a model's scores on a benchmark, under a named protocol.
+"""`srkd evaluate`: scores of models on benchmarks, under a named protocol.
 
-Imports torch only where the model or LPIPS needs it.
+Imports torch only where a model or LPIPS needs it.
 """
 
 import json as json_format
 import math
-from collections.abc import Iterable
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
 from srkd import metrics
-from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, find_pairs, read_pair
-from srkd.data.packed import is_packed, open_packed
-from srkd.errors import SrkdError, UsageError, choose
-from srkd.files import StrPath, check_path, describe_type, describe_value, write_text
+from srkd.commands.evaluating.words import check_options, name_apart, open_runners, sort_words, split_variants
+from srkd.data import Pair
+from srkd.data.benchmarks import Benchmark, Results, find_results, open_set
+from srkd.errors import SrkdError, UsageError
+from srkd.files import StrPath, write_text
+from srkd.reports.scores import image_table, mean_table, to_csv, to_latex
 from srkd.runtimes.runner import Runner
-from srkd.terminal import Progress, reports, show, track
-from srkd.upscaling.opening import Device, best_device, open_runner
+from srkd.terminal import Progress, reports, say, show
+from srkd.terminal import progress as progress_of
+from srkd.upscaling.opening import BICUBIC, Device, best_device
+from srkd.weights.catalogue import find_weights
+
+# What gives an SR image for a pair: a network, or SR images that are there already.
+Model = Runner | Results
 
 
 @reports
 def evaluate(
-    model: StrPath,
-    data: StrPath,
+    model: Sequence[StrPath] | StrPath | None = None,
+    data: Sequence[StrPath] | StrPath | None = None,
     *,
+    lr: StrPath | None = None,
+    sr: Sequence[StrPath] | StrPath | None = None,
     protocol: str = "y-crop",
     lpips: str = "st-lpips-alex",
+    scale: int | None = None,
     json: StrPath | None = None,
-    scale: int = 4,
+    csv: StrPath | None = None,
+    latex: StrPath | None = None,
     device: Device = "auto",
+    dry_run: bool = False,
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score a model on a benchmark: PSNR, SSIM and LPIPS, per image and on average.
+    """Score models on benchmarks: PSNR, SSIM and LPIPS.
+
+    One model on one benchmark gives the scores of each image; several give one table of means with what the
+    models cost. Without --data, the last word is the benchmark.
 
     Args:
-        model: a weights file (of this package, ONNX, or any that spandrel loads), a shipped name, or
-            `bicubic`.
-        data: a folder of HR images (LR is made by MATLAB's bicubic) or with HR and LR inside; one packed by
-            `srkd prepare`, for its validation images; `embedded` for the held-out photographs that
-            scikit-image installs.
+        model: weights files (of this package, ONNX, or any that spandrel loads), shipped names, `bicubic`, or
+            folders of SR images, as `sr`.
+        data: folders of HR images, in subfolders too (LR is made by MATLAB's bicubic), or with HR and LR
+            inside (as DIV2K, BasicSR, RealSR and others have them); sets packed by `srkd prepare`, for their
+            validation images; `embedded` for the held-out photographs that scikit-image installs.
+        lr: the folder of LR images, when it does not lie inside `data`, or is one of several.
+        sr: folders of SR images of any program, named as the HR images are, with something behind the name
+            that is the same for all (`baby_x4.png`). Several benchmarks have a folder each inside.
         protocol: `y-crop` (luma, the papers' tables) or `rgb-crop`; the scale may follow, as in `y-crop4`.
         lpips: the LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`
             (download their trunks), several separated by commas, or `none`.
+        scale: the factor of `bicubic` and of SR images; that of the networks beside them, or 4, when not
+            given. Networks know their own.
         json: the file to write the scores to.
-        scale: the factor of `bicubic`; models know their own.
-        device: where torch runs, for the model and for LPIPS; `auto` is a GPU where there is one.
+        csv: a file for the means, with a line for each model and benchmark.
+        latex: a file for the table of means, for LaTeX's booktabs.
+        device: where torch runs, for the models and for LPIPS; `auto` is a GPU where there is one.
+        dry_run: list the pairs of images, and score nothing.
         verbose: print the scores.
         progress: called as progress(description, done, total) while it works.
 
     Returns:
         `{protocol, scale, model, mean: {psnr, ssim, <lpips variant>}, images: [{name, psnr, ...}]}`. PSNR is
-        in dB; that of equal images is infinite, in the JSON file null.
+        in dB; that of equal images is infinite, in the JSON file null. Of several models or benchmarks
+        `{protocol, scale, results}`, each result as above with `data`, `parameters`, `macs` (multiply-
+        accumulates for a 1280x720 output) and `time` (over that of the first network on the same images and
+        runtime), None where they are not known. With `dry_run`, `{pairs: {benchmark: [{hr, lr, sr}]}}`.
 
     Raises:
         UsageError: no such model, data or protocol, or images that do not fit.
         SrkdError: an image cannot be read; a score on part of a benchmark would not be its score.
     """
-    for name, value in (("model", model), ("data", data), *((("json", json),) if json is not None else ())):
-        check_path(name, value)
-    for name, text in (("protocol", protocol), ("lpips", lpips)):
-        if not isinstance(text, str):
-            raise UsageError(f"{name} must be a text, not {describe_type(text)}")
-    if isinstance(scale, bool) or not isinstance(scale, int) or not 1 <= scale <= 64:
-        raise UsageError(f"scale must be a whole number from 1 to 64, not {describe_value(scale)}")
-    if json is not None and Path(json).is_dir():
-        raise UsageError(f"--json {json} is a folder; give a file")
-    variants = split_variants(lpips)
-    for variant in variants:
-        choose("LPIPS variant", variant, (*metrics.LPIPS_VARIANTS, "none"))
-    upscaler = open_runner(model, device, scale)
-    metrics.protocol_name(protocol, upscaler.scale)
-    count, pairs = open_benchmark(data, upscaler.scale)
-    place = device if device != "auto" or variants == ["none"] else best_device()
-    result = score(upscaler, track(pairs, "evaluating", count), protocol, lpips, place)
-    show(_table(result))
-    if json is not None:
-        write_text(json, json_format.dumps(_finite(result), indent=2) + "\n")
+    words = sort_words(model, data, sr)
+    files = {"json": json, "csv": csv, "latex": latex}
+    check_options(words, files, lr, protocol, lpips, scale)
+    runners = open_runners(words.weights, device, scale)
+    factor = next((runner.scale for runner in runners), scale or 4)
+    full = metrics.protocol_name(protocol, factor)
+    sets = [open_set(place, factor, lr, only_hr=not runners) for place in words.data]
+    sets = [replace(one, name=name) for one, name in zip(sets, name_apart(sets, words.data), strict=True)]
+    models: list[list[Model]] = [
+        [*runners, *(find_results(folder, one, factor) for folder in words.folders)] for one in sets
+    ]
+    if dry_run:
+        return {"pairs": {one.name: _list_pairs(one, row) for one, row in zip(sets, models, strict=True)}}
+    names = name_apart(models[0], [*words.weights, *words.folders])
+    place = device if device != "auto" or split_variants(lpips) == ["none"] else best_device()
+    _load_lpips(lpips)
+    results = _score_sets(models, names, sets, full, lpips, place)
+    costs = [_count_cost(word) for word in words.weights] if len(results) > 1 or csv or latex else []
+    for name, cost in zip(names, costs, strict=False):
+        results = [{**result, **cost} if result["model"] == name else result for result in results]
+    return _report(results, files)
+
+
+def _report(results: list[dict[str, Any]], files: Mapping[str, StrPath | None]) -> dict[str, Any]:
+    """Shows and writes the results, and returns what `evaluate` does."""
+    first = results[0]
+    reference = next((result["model"] for result in results if result["time"] is not None), None)
+    if len(results) == 1:
+        result = {key: first[key] for key in ("protocol", "scale", "model", "mean", "images")}
+        show(image_table(first))
+    else:
+        result = {"protocol": first["protocol"], "scale": first["scale"], "results": results}
+        show(mean_table(results, reference))
+    write = {
+        "json": lambda: json_format.dumps(_finite(result), indent=2) + "\n",
+        "csv": lambda: to_csv(results),
+        "latex": lambda: to_latex(results, reference),
+    }
+    for kind, file in files.items():
+        if file is not None:
+            write_text(file, write[kind]())
     return result
+
+
+def _list_pairs(benchmark: Benchmark, models: Sequence[Model]) -> list[dict[str, Any]]:
+    """Prints the pairs of a benchmark, and returns them."""
+    pairs: list[dict[str, Any]] = [
+        {"hr": str(hr), "lr": None if lr is None else str(lr)} for hr, lr in benchmark.files
+    ] or [{"hr": name, "lr": name} for name in benchmark.names]
+    results = [model for model in models if isinstance(model, Results)]
+    for pair, name in zip(pairs, benchmark.names, strict=True):
+        if results:
+            pair["sr"] = [str(model.files[name]) for model in results]
+        if len(results) == len(models):
+            pair.pop("lr")
+        parts = [pair["lr"] or "bicubic"] if "lr" in pair else []
+        say(f"{pair['hr']} <- {', '.join([*parts, *pair.get('sr', [])])}")
+    return pairs
+
+
+def _load_lpips(lpips: str) -> None:
+    """Loads the networks before anything is scored.
+
+    Raises:
+        SrkdError: one is not installed and cannot be downloaded.
+    """
+    for variant in split_variants(lpips):
+        if variant != "none":
+            from srkd.metrics.perceptual import load_lpips
+
+            load_lpips(variant)
+
+
+def _count_cost(weights: StrPath) -> dict[str, int | None]:
+    """Parameters, and multiply-accumulates for a 1280x720 output; None where they cannot be counted."""
+    cost: dict[str, int | None] = {"parameters": None, "macs": None}
+    if str(weights) == BICUBIC:
+        return cost
+    from srkd.models.cost import count_macs, count_parameters
+    from srkd.weights.store import load_generator
+
+    model = load_generator(find_weights(weights))
+    try:
+        # Networks that a runtime holds show neither.
+        found: dict[str, int | None] = {
+            "parameters": count_parameters(model),
+            "macs": count_macs(model, model.scale),
+        }
+    except Exception:  # what foreign networks cannot do without data is theirs
+        return cost
+    return found if found["parameters"] else cost
+
+
+def _score_sets(
+    models: Sequence[Sequence[Model]],
+    names: Sequence[str],
+    sets: Sequence[Benchmark],
+    protocol: str,
+    lpips: str,
+    device: str,
+) -> list[dict[str, Any]]:
+    """The results of all models on all sets, in the order of the models."""
+    results, seconds = [], []
+    with progress_of("evaluating", sum(len(one.names) for one in sets) * len(names)) as advance:
+        for row, one in zip(models, sets, strict=True):
+            scores, times = _score_images(row, one.read(), protocol, lpips, device, advance)
+            seconds += times
+            results += [
+                {**_summarise(model, images, protocol), "model": name, "data": one.name}
+                for model, name, images in zip(row, names, scores, strict=True)
+            ]
+    ratios = _compare_times(models[0], np.array(seconds))
+    facts = dict(zip(names, ratios, strict=True))
+    results = [{**x, "parameters": None, "macs": None, "time": facts[x["model"]]} for x in results]
+    return [x for name in names for x in results if x["model"] == name]
+
+
+def _compare_times(models: Sequence[Model], seconds: np.ndarray) -> list[float | None]:
+    """For each model the median over images `(images, models)` of its time over that of the first network;
+    None for what the same runtime does not run, and where there is nothing to compare."""
+    runtimes = [x.runtime if isinstance(x, Runner) and x.run is not None else None for x in models]
+    first = next((k for k, runtime in enumerate(runtimes) if runtime is not None), None)
+    if first is None or runtimes.count(runtimes[first]) < 2:
+        return [None] * len(models)
+    ratios = np.median(seconds / seconds[:, first : first + 1], axis=0)
+    return [float(x) if kind == runtimes[first] else None for x, kind in zip(ratios, runtimes, strict=True)]
+
+
+def _score_images(
+    models: Sequence[Model],
+    pairs: Iterable[Pair],
+    protocol: str,
+    lpips: str,
+    device: str,
+    advance: Callable[[float], None] = lambda images: None,
+) -> tuple[list[list[dict[str, Any]]], list[list[float]]]:
+    """The scores of each model on each image, and for each image the seconds that each model took."""
+    scores: list[list[dict[str, Any]]] = [[] for _ in models]
+    seconds: list[list[float]] = []
+    for pair in pairs:
+        seconds.append([])
+        for model, found in zip(models, scores, strict=True):
+            try:
+                if len(seconds) == 1 and len(models) > 1 and isinstance(model, Runner):
+                    model(pair.lr)  # the first run prepares what later ones use
+                start = time.perf_counter()
+                sr = model(pair.lr) if isinstance(model, Runner) else model(pair)
+                seconds[-1].append(time.perf_counter() - start)
+                found.append({"name": pair.name, **score_image(sr, pair, protocol, lpips, device)})
+            except SrkdError as error:
+                raise type(error)(f"{pair.name}: {error}") from error
+            advance(1)
+    if not seconds:
+        raise UsageError("there are no images to score")
+    return scores, seconds
+
+
+def _summarise(model: Model, images: list[dict[str, Any]], protocol: str) -> dict[str, Any]:
+    keys = [key for key in images[0] if key != "name"]
+    mean = {key: float(np.mean([image[key] for image in images])) for key in keys}
+    return {"protocol": protocol, "scale": model.scale, "model": model.name, "mean": mean, "images": images}
 
 
 def open_benchmark(data: StrPath, scale: int) -> tuple[int, Iterable[Pair]]:
     """The images of a benchmark in the forms that `evaluate` takes: how many, and each as it is read."""
-    if is_packed(data):
-        _, held = open_packed(Path(data), scale)
-        return len(held), held
-    embedded = str(data) == "embedded"
-    files = [(p, None) for p in embedded_photos(EMBEDDED_TEST)] if embedded else find_pairs(data, scale)
-    return len(files), (read_pair(*paths, scale) for paths in files)
+    benchmark = open_set(data, scale)
+    return len(benchmark.names), benchmark.read()
 
 
 def score(
-    upscaler: Runner,
+    model: Model,
     pairs: Iterable[Pair],
     protocol: str,
     lpips: str = "st-lpips-alex",
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Scores an upscaler on pairs of LR and HR, as `evaluate` returns them; `device` is where LPIPS runs."""
-    full = metrics.protocol_name(protocol, upscaler.scale)
-    images = []
-    for pair in pairs:
-        try:
-            images.append({"name": pair.name, **score_image(upscaler(pair.lr), pair, full, lpips, device)})
-        except SrkdError as error:
-            raise type(error)(f"{pair.name}: {error}") from error
-    if not images:
-        raise UsageError("there are no images to score")
-    names = [key for key in images[0] if key != "name"]
-    mean = {key: float(np.mean([image[key] for image in images])) for key in names}
-    return {"protocol": full, "scale": upscaler.scale, "model": upscaler.name, "mean": mean, "images": images}
+    """Scores a model on pairs of LR and HR, as `evaluate` returns them; `device` is where LPIPS runs."""
+    full = metrics.protocol_name(protocol, model.scale)
+    (images,), _ = _score_images([model], pairs, full, lpips, device)
+    return _summarise(model, images, full)
 
 
 def score_image(
@@ -128,27 +279,6 @@ def score_image(
 
             scores[variant] = distance(sr, np.require(pair.hr, requirements="W"), variant, device)
     return scores
-
-
-def split_variants(lpips: str) -> list[str]:
-    """The names in a text of names separated by commas."""
-    return [name.strip() for name in lpips.split(",")]
-
-
-def _table(result: dict[str, Any]) -> Table:
-    # Names are escaped: in brackets there would be markup.
-    table = Table(title=escape(f"{result['model']} x{result['scale']}, {result['protocol']}"))
-    names = list(result["mean"])
-    for column in ("image", *names):
-        table.add_column(column, justify="left" if column == "image" else "right")
-    rows = [*result["images"], {"name": "mean", **result["mean"]}]
-    for row in rows:
-        if row["name"] == "mean":
-            table.add_section()
-        table.add_row(
-            escape(row["name"]), *(f"{row[key]:.2f}" if key == "psnr" else f"{row[key]:.4f}" for key in names)
-        )
-    return table
 
 
 def _finite(value: Any) -> Any:

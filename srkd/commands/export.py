@@ -1,4 +1,4 @@
-"""`srkd export`: a trained generator in the format of another program."""
+"""`srkd export`: a generator in the format of another program."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -19,26 +19,29 @@ def export(
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
     calibrate: StrPath | None = None,
     branch: int | None = None,
+    license: str | None = None,
     out: StrPath | None = None,
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> Path:
-    """Export a trained generator, and check that the result computes the same.
+    """Export a generator, and check that the result computes the same.
 
     All formats except safetensors hold the fused network: batch norm folded, re-parameterised blocks merged.
     Each export is run in its own runtime on several sizes and compared with torch. If it differs, it is not
     written.
 
     Args:
-        weights: a weights file of this package, or a shipped name.
+        weights: a weights file or shipped name; of other packages those that run in torch (what spandrel
+            loads, ncnn's Real-ESRGAN networks).
         format: `onnx` (dynamic batch, height and width), `safetensors` (training keys; spandrel and programs
-            that use it load Compact and SPAN), `pt2` (torch.export), `openvino` (.xml and .bin) or `ncnn`
-            (.param and .bin, with blobs `data` and `output`).
+            that use it load Compact, SPAN and what spandrel loaded), `pt2` (torch.export), `openvino` (.xml
+            and .bin) or `ncnn` (.param and .bin, with blobs `data` and `output`).
         precision: `fp32`; `fp16` for ONNX (its input and output stay float32), OpenVINO and ncnn; `int8` for
             ONNX, static and per channel.
         calibrate: for int8, a folder of HR photographs whose LR images set the ranges. Without it, the
             photographs that scikit-image installs.
         branch: export one branch of a branched generator, counted from 0. Without it, the mean of all.
+        license: the weights' licence, kept in the file. Without it, what their own file says.
         out: the file to write. Without it, the weights' name with the format's suffix, beside the weights; in
             the current folder for shipped weights.
         verbose: print what is done.
@@ -48,16 +51,16 @@ def export(
         The file written.
 
     Raises:
-        UsageError: no such weights, weights of another package, a format without this precision or whose
+        UsageError: no such weights, weights that torch does not run, a format without this precision or whose
             package is not installed, or an output that would replace the input or a file that does not
             belong to an earlier export.
-        SrkdError: the exported model computes something else.
+        SrkdError: the format cannot hold the network, or the exported model computes something else.
     """
     from srkd.exports.formats import FORMATS
     from srkd.exports.int8 import read_calibration
     from srkd.exports.writing import write_checked
     from srkd.models.branched import BranchedGenerator
-    from srkd.weights.store import load_own_generator
+    from srkd.weights.store import load_generator
 
     source, kind = find_weights(weights), FORMATS[format]
     if precision not in kind.precisions:
@@ -70,15 +73,20 @@ def export(
     folder = Path() if str(weights) in list_shipped() else source.parent
     target = Path(out) if out else folder / f"{source.stem}{ending}"
     _check_target(target, source, kind.suffix, kind.beside)
-    model = load_own_generator(source)
+    model = load_generator(source)
     if branch is not None:
         if not isinstance(model, BranchedGenerator):
             raise UsageError(f"{source} has no branches to choose from")
         model = model.select_branch(branch)
     entry = list_shipped().get(str(weights), {})
     facts = {key: entry[key] for key in ("license", "scores") if key in entry}
+    if license is not None:
+        facts["license"] = license
     calibration = read_calibration(calibrate, model.scale) if precision == "int8" else []
     say(write_checked(model, target, format, precision, calibration, facts))
+    if "source" in model.info or model.config is None:
+        known = {"license": "unknown; --license TEXT keeps one in the file", **model.info, **facts}["license"]
+        say(f"licence of {source.name}: {known}")
     return target
 
 

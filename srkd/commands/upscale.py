@@ -1,23 +1,26 @@
 """`srkd upscale`: photographs in, larger photographs out."""
 
-import glob
+import os
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath, check_path, describe_type, hash_file
+from srkd.errors import SrkdError, UsageError, first_line
+from srkd.files import StrPath, check_path, describe_type, hash_file, is_file, is_folder
+from srkd.images.folders import describe
 from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
-from srkd.images.reading import is_hidden, list_images, measure
+from srkd.images.reading import measure
 from srkd.runtimes.runner import Runner, average_flips
-from srkd.terminal import Progress, reports, say
+from srkd.terminal import Progress, note, reports, say
 from srkd.terminal import progress as progress_of
 from srkd.upscaling.enlarge import enlarge_file
+from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
 from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights, open_fastest
+from srkd.upscaling.sharpness import find_pair
+from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
 from srkd.weights.catalogue import find_weights
 
 
@@ -26,12 +29,12 @@ class _Plan(NamedTuple):
 
     Args:
         jobs: the images and their outputs.
-        others: how many files of other kinds the folders hold, by suffix.
+        failures: images and folders that cannot be reached, a message each.
         alone: whether it is one image given by its name.
     """
 
     jobs: list[Job]
-    others: Counter[str]
+    failures: list[str]
     alone: bool
 
 
@@ -42,8 +45,9 @@ def upscale(
     *,
     weights: StrPath | None = None,
     scale: float | None = None,
+    sharpness: float | None = None,
     format: Literal["keep", "png", "jpg", "webp", "tiff", "bmp", "avif"] = "keep",
-    quality: int = 95,
+    quality: int | None = None,
     tta: bool = False,
     tile: int | Literal["auto"] = "auto",
     backend: Backend = "auto",
@@ -57,19 +61,21 @@ def upscale(
 ) -> list[Path]:
     """Upscale images: files, globs, and folders with everything in them.
 
-    Depth (8 or 16 bit), gray, transparency, colour profile, EXIF and resolution are kept where the format
-    holds them; EXIF's orientation is applied. Each output appears whole or not at all. A job into a folder
-    resumes when it is run again: images that are done are not done twice. An image that fails does not stop
-    the others.
+    Depth (8 or 16 bit), gray, transparency, colour profile, EXIF, IPTC, XMP, texts and resolution are kept
+    where the format holds them, and what it does not hold is said; EXIF's orientation is applied. Each output
+    appears whole or not at all. A job into a folder resumes when it is run again: images that are done are
+    not done twice. An image that fails does not stop the others.
 
     Args:
-        images: image files, quoted globs, or folders, whose structure is kept.
-        out: the file to write, or a folder (where names are kept).
+        images: image files, quoted globs, or folders, whose structure is kept; `-` is standard input.
+        out: the file to write, or a folder (where names are kept); `-` is standard output.
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
+        sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones; between them their
+            weights are interpolated, as `srkd interpolate` does.
         format: of the files in a folder; `keep` is the input's (PNG where that cannot be written).
-        quality: 1 to 100, of JPEG, WebP and AVIF.
+        quality: 1 to 100, of JPEG, WebP and AVIF; 95 when not given, and none lost where a WebP lost none.
         tta: average over the eight flips and rotations, which takes eight times as long and is slightly
             better.
         tile: side of the tiles in LR pixels, which bounds the memory used; `auto` chooses it by free memory,
@@ -91,46 +97,76 @@ def upscale(
         SrkdError: some image could not be read or written; the others are done.
     """
     side = None if isinstance(tile, str) and tile == "auto" else tile
-    check_options(tile=side, quality=quality, scale=scale, threads=threads, megapixels=megapixels)
+    check_options(
+        tile=side, quality=quality, scale=scale, threads=threads, megapixels=megapixels, sharpness=sharpness
+    )
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
     check_path("out", out)
-    target = Path(out)
-    plan = _plan(_check_inputs(images), target, format)
     weights = weights or default_weights()
     check_path("weights", weights)
-    settings = {"scale": scale, "quality": quality, "tta": bool(tta)}
-    journal = Journal(target, {"weights": _identify(weights), **settings})
-    todo = _leave_out_done(plan, journal, overwrite)
-    if not todo:
-        say(f"all {len(plan.jobs)} images were upscaled before -> {target}")
-        return []
-    model = open_fastest(weights, scale, backend=backend, device=device, precision=precision, threads=threads)
-    runner = average_flips(model) if tta else model
+    with replace_streams(_check_inputs(images), out, format) as (inputs, target, shown):
+        plan = _plan(inputs, target, format)
+        settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
+        journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
+        todo = _leave_out_done(plan, journal, overwrite)
+        if not todo:
+            say(f"all {len(plan.jobs)} images were upscaled before -> {shown}")
+            _complain(plan.failures, len(plan.failures), "images or folders")
+            return []
+        model = open_fastest(
+            weights,
+            scale,
+            backend=backend,
+            device=device,
+            precision=precision,
+            threads=threads,
+            sharpness=sharpness,
+        )
+        runner = average_flips(model) if tta else model
+        factor = scale or model.scale
+        options = {"quality": quality, "tile": side, "megapixels": megapixels}
+        made, failures = _enlarge_all(runner, todo, factor, options, None if plan.alone else journal)
+        say(f"{_summarise(plan, len(todo), len(made), factor, model)} -> {shown}")
+        what = "images or folders" if plan.failures else "images"
+        _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
+    return [] if shown == STANDARD_OUTPUT else made
+
+
+def _enlarge_all(
+    runner: Runner, jobs: Sequence[Job], scale: float, options: dict[str, Any], journal: Journal | None
+) -> tuple[list[Path], list[str]]:
+    """Enlarges images, and says what they lose by their formats; returns the files written and what went
+    wrong.
+
+    Args:
+        runner: what enlarges.
+        jobs: the images and their outputs.
+        scale: result size over the source's.
+        options: of `enlarge_file`.
+        journal: takes note of what is done; without it the first error is raised.
+    """
     made, failures = [], []
-    with progress_of("upscaling", sum(measure(job.source) for job in todo)) as advance:
-        for job in todo:
+    lost: dict[str, list[str]] = {}
+    with progress_of("upscaling", sum(measure(job.source) for job in jobs), every=30) as advance:
+        for job in jobs:
             try:
-                enlarge_file(
-                    runner,
-                    *job,
-                    scale or model.scale,
-                    quality=quality,
-                    tile=side,
-                    megapixels=megapixels,
-                    advance=advance,
-                )
-            except SrkdError as error:
-                if plan.alone:
+                sentences = enlarge_file(runner, *job, scale, advance=advance, **options)
+            except Exception as error:  # whatever one image does must not end the others
+                if journal is None:
                     raise
-                failures.append(str(error))
-            else:
-                made.append(job.target)
-                if not plan.alone:
-                    journal.add(job)
-    say(f"{_summarise(plan, len(todo), len(made), scale or model.scale, model)} -> {target}")
-    _complain(failures, len(todo))
-    return made
+                told = str(error) if isinstance(error, SrkdError) else f"{job.source}: {first_line(error)}"
+                failures.append(told)
+                continue
+            made.append(job.target)
+            for sentence in sentences:
+                lost.setdefault(sentence, []).append(job.source.name)
+            if journal is not None:
+                journal.add(job)
+    for sentence, names in lost.items():
+        images = names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
+        note(f"{sentence}: {images}", "left out")
+    return made, failures
 
 
 def _check_inputs(images: Any) -> list[str]:
@@ -152,8 +188,9 @@ def _check_inputs(images: Any) -> list[str]:
     )
 
 
-def _identify(weights: StrPath) -> str:
-    return BICUBIC if str(weights) == BICUBIC else hash_file(find_weights(weights), 16)
+def _identify(weights: StrPath, sharpness: float | None) -> str:
+    names = [weights] if sharpness is None else find_pair(weights)
+    return "+".join(BICUBIC if str(name) == BICUBIC else hash_file(find_weights(name), 16) for name in names)
 
 
 def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]:
@@ -163,7 +200,7 @@ def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]
         UsageError: the output of one exists.
     """
     todo = plan.jobs if overwrite or plan.alone else [job for job in plan.jobs if not journal.holds(job)]
-    existing = [job.target for job in todo if job.target.exists()]
+    existing = [job.target for job in todo if is_file(job.target)]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists; replace it with --overwrite, or choose another -o")
     return todo
@@ -173,13 +210,10 @@ def _summarise(plan: _Plan, tried: int, made: int, scale: float, model: Runner) 
     said = f"upscaled {made} image{'s' * (made != 1)} x{scale:g} with {model.name} ({model.runtime})"
     if tried < len(plan.jobs):
         said += f", {len(plan.jobs) - tried} were done before"
-    if plan.others:
-        kinds = (f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(plan.others.items()))
-        said += f", skipped files of other kinds ({', '.join(kinds)})"
     return said
 
 
-def _complain(failures: Sequence[str], tried: int) -> None:
+def _complain(failures: Sequence[str], tried: int, what: str) -> None:
     """Raises SrkdError where some images failed; many are listed in lines of their own."""
     if not failures:
         return
@@ -188,61 +222,51 @@ def _complain(failures: Sequence[str], tried: int) -> None:
         told = "see the lines above"
         for failure in failures:
             say(f"failed: {failure}")
-    raise SrkdError(f"{len(failures)} of {tried} images failed: {told}; the others are done")
+    raise SrkdError(f"{len(failures)} of {tried} {what} failed: {told}; the others are done")
 
 
-def _plan(inputs: Sequence[str], out: Path, format: str) -> _Plan:
+def _plan(texts: Sequence[str], out: Path, format: str) -> _Plan:
     """Finds the images and names their outputs.
 
     Raises:
         UsageError: there are none, or outputs that would replace inputs or one another.
     """
-    found, others, folders = _find(inputs, out)
-    if not found:
-        raise UsageError(f"no images to upscale in {', '.join(inputs)}")
-    alone = not folders and len(found) == 1
-    to_file = out.suffix != "" and not out.is_dir()
+    inputs = collect(texts, out)
+    if inputs.left_out:
+        note(describe(inputs.left_out), "left out")
+    alone = not inputs.from_folder and len(inputs.images) == 1 and not inputs.failures
+    to_file = out.suffix != "" and not is_folder(out)
     if alone and to_file:
         check_suffix(out)
-        if out.resolve() == found[0][0].resolve():
+        (source,) = inputs.images
+        if _same_place(out, source):
             raise UsageError(f"{out} is the image to upscale; give another -o")
-        return _Plan([Job(found[0][0], out)], others, alone)
-    if out.is_file() or (to_file and out.suffix.lower() in FORMATS):
+        return _Plan([Job(source, out)], inputs.failures, alone)
+    if is_file(out) or (to_file and out.suffix.lower() in FORMATS):
         raise UsageError(f"several images do not fit into the file {out}; give -o a folder")
-    jobs = [Job(source, out / _rename(relative, format)) for source, relative in dict(found).items()]
+    jobs = [Job(source, out / name) for source, name in _name_outputs(inputs.images, format).items()]
     _check_targets(jobs)
-    return _Plan(jobs, others, alone)
+    return _Plan(jobs, inputs.failures, alone)
 
 
-def _find(inputs: Sequence[str], out: Path) -> tuple[list[tuple[Path, Path]], Counter[str], bool]:
-    """The images, each with its path inside the output; the files of other kinds; whether there are folders.
-    What an earlier job wrote into a folder inside the input is no input."""
-    found: list[tuple[Path, Path]] = []
-    others: Counter[str] = Counter()
-    folders = False
-    for text in inputs:
-        for match in _match(text):
-            if match.is_dir():
-                folders = True
-                inside = list_images(match, recursive=True)
-                inside = [p for p in inside if out.resolve() not in p.resolve().parents]
-                found += [(p, p.relative_to(match)) for p in inside]
-                others += _count_others(match)
-            else:
-                found.append((match, Path(match.name)))
-    return found, others, folders
-
-
-def _match(text: str) -> list[Path]:
-    """The paths that a path or glob names."""
-    path = Path(text)
-    if path.exists():
-        return [path]
-    matches = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207  # Path.glob takes no absolute patterns
-    if not matches:
-        what = "no images match" if glob.has_magic(text) else "there is no image or folder"
-        raise UsageError(f"{what} {text}")
-    return matches
+def _name_outputs(found: Mapping[Path, Path], format: str) -> dict[Path, Path]:
+    """The outputs' paths inside their folder. Of images that differ in their suffixes alone and would become
+    one file, each keeps its suffix in its name, which is said."""
+    names = {source: _rename(relative, format) for source, relative in found.items()}
+    sources: dict[Path, list[Path]] = {}
+    for source, name in names.items():
+        sources.setdefault(name, []).append(source)
+    kept = []
+    for name, same in sources.items():
+        # What has one name in two folders is no matter of suffixes.
+        if len(same) > 1 and len({found[source] for source in same}) == len(same):
+            for source in same:
+                names[source] = name.with_name(found[source].name + name.suffix)
+                kept.append(str(names[source]))
+    if kept:
+        some = ", ".join(kept[:4]) + (", ..." if len(kept) > 4 else "")
+        note(f"images that differ in their suffixes alone keep them in their names: {some}")
+    return names
 
 
 def _check_targets(jobs: Sequence[Job]) -> None:
@@ -253,13 +277,13 @@ def _check_targets(jobs: Sequence[Job]) -> None:
         other = taken.setdefault(fold(str(job.target)), job.source)
         if other is not job.source:
             raise UsageError(f"{other} and {job.source} would both become {job.target}; rename one of them")
-        if job.target.resolve() == job.source.resolve():
+        if _same_place(job.target, job.source):
             raise UsageError(f"{job.source} would replace itself; give another -o")
 
 
-def _count_others(folder: Path) -> Counter[str]:
-    paths = (p for p in folder.rglob("*") if p.is_file() and not is_hidden(p, folder))
-    return Counter(p.suffix.lower() for p in paths if p.suffix.lower() not in FORMATS)
+def _same_place(a: Path, b: Path) -> bool:
+    # Unlike Path.resolve, this does not raise where links lead in a circle.
+    return os.path.realpath(a) == os.path.realpath(b)
 
 
 def _rename(path: Path, format: str) -> Path:

@@ -1,13 +1,19 @@
 """Batches of random crops."""
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from srkd.data.pairs import Pair
+from srkd.degradation import Degradation
 from srkd.errors import UsageError
+
+_MOST_WORKERS = 4  # that degrade; each makes a batch
 
 
 class Batch(NamedTuple):
@@ -36,6 +42,7 @@ class Crops:
         targets: cut the teachers' stored outputs too.
         rows: which rows of each batch to make, all when not given.
         check: called before each batch is read.
+        mix: how to make LR, in place of the pairs' own.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Crops:
         replay: Sequence[Pair] = (),
         targets: bool = False,
         check: Callable[[], None] = lambda: None,
+        mix: Degradation | None = None,
     ):
         if crop % scale or crop < scale:
             raise UsageError(f"a crop of {crop} is not a multiple of the scale {scale}")
@@ -58,7 +66,7 @@ class Crops:
                 raise UsageError(f"{pair.name} is {size}, smaller than a crop of {crop}; lower --crop")
         self.pairs, self.crop, self.scale, self.seed = pairs, crop, scale, list(seed)
         self.rows = range(batch) if rows is None else rows
-        self.replay, self.check = replay, check
+        self.replay, self.check, self.mix = replay, check, mix
         self.kinds = [np.uint8, *(stored.dtype for stored in pairs[0].targets if targets)]
 
     def __call__(self, step: int) -> Batch:
@@ -79,6 +87,8 @@ class Crops:
                 cut = source[y * factor : y * factor + side, x * factor : x * factor + side]
                 cut = cut[:: 1 - 2 * vertical, :: 1 - 2 * horizontal]
                 target[row] = cut.swapaxes(0, 1) if transpose else cut
+            if self.mix is not None:
+                lr[row] = self._draw_lr(lr[row], large[0][row], rng, self.mix)
         return Batch(lr, large[0], tuple(large[1:]))
 
     def _draw(self, rng: np.random.Generator) -> Pair:
@@ -87,12 +97,20 @@ class Crops:
             pairs = self.replay
         return pairs[int(rng.integers(len(pairs)))]
 
+    @staticmethod
+    def _draw_lr(lr: np.ndarray, hr: np.ndarray, rng: np.random.Generator, mix: Degradation) -> np.ndarray:
+        # Imported late: it needs torch.
+        from srkd.data.degrade import draw_lr
+
+        return draw_lr(lr, hr, rng, mix)
+
     def stream(self, first: int, last: int) -> Iterator[Batch]:
-        """The batches of the steps from `first` to before `last`, each made while the one before is used."""
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self, first)
-            for step in range(first, last):
-                batch = coming.result()
-                if step + 1 < last:
-                    coming = pool.submit(self, step + 1)
+        """The batches of the steps from `first` to before `last`, made while those before are used."""
+        ahead = min(os.cpu_count() or 1, _MOST_WORKERS) if self.mix is not None else 1
+        with ThreadPoolExecutor(ahead) as pool:
+            steps = iter(range(first, last))
+            coming = deque(pool.submit(self, step) for step in islice(steps, ahead))
+            while coming:
+                batch = coming.popleft().result()
+                coming.extend(pool.submit(self, step) for step in islice(steps, 1))
                 yield batch

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from srkd.data.beside import find_beside
+from srkd.data.layouts import Part, choose_lr, find_layout, find_lr, match
+from srkd.data.names import folder_scale, kind_of
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, hash_file
 from srkd.images import resample
-from srkd.images.reading import list_images, read_image
+from srkd.images.folders import Found, find_images
+from srkd.images.reading import read_image
 from srkd.metrics.scores import crop_to_multiple
+from srkd.terminal import note, say
 
 # Photographs that scikit-image installs with itself (it downloads most others).
 EMBEDDED_TRAIN = (
@@ -39,9 +44,10 @@ class Pair:
     """An image in both sizes, `lr` `(H, W, 3)` and `hr` `(scale*H, scale*W, 3)`, uint8.
 
     Args:
-        name: the HR file's name.
+        name: the HR file's name, behind its folder's where a data set has several.
         sha256: of the HR file's bytes, in hex digits; empty if it was not computed.
         targets: stored outputs of teachers, as large as `hr`, uint8, or float16 with 1 for white.
+        full: height and width of the HR file, which `hr` was cut from; None where they are not known.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Pair:
     hr: np.ndarray
     sha256: str = ""
     targets: tuple[np.ndarray, ...] = ()
+    full: tuple[int, int] | None = None
 
 
 Source = tuple[Path, Path | None]  # an HR file, and its LR file where there is one
@@ -67,52 +74,87 @@ def embedded_photos(names: Sequence[str]) -> list[Path]:
     return [folder / name for name in names]
 
 
-def find_pairs(data: StrPath, scale: int = 4, lr: StrPath | None = None) -> list[Source]:
-    """The HR files of a data set and, where it has them, their LR files.
+def find_pairs(
+    data: StrPath,
+    scale: int = 4,
+    lr: StrPath | None = None,
+    skip_bad: bool | None = None,
+    only_hr: bool = False,
+) -> list[Source]:
+    """The HR images of a data set and, where it has them, their LR images. Says what it found and left out.
 
     Args:
-        data: a folder of HR images; a folder with `HR` and `LR` inside; one laid out as DIV2K is
-            (`DIV2K_train_HR/0001.png`, `DIV2K_train_LR_bicubic/X4/0001x4.png`); or `embedded`, the
-            photographs that scikit-image installs.
-        scale: which of DIV2K's LR folders to take.
-        lr: the folder of LR images, when it does not lie inside `data`.
+        data: a folder of HR images, in subfolders too; a folder with HR and LR folders inside, in the layouts
+            that `srkd.data.layouts` knows; one with pairs side by side; or `embedded`, the photographs that
+            scikit-image installs.
+        scale: the super-resolution factor, by which LR folders are chosen.
+        lr: the folder of LR images, when it does not lie inside `data`, or is one of several.
+        skip_bad: leave out what cannot be reached, with a note, instead of failing; None where the user has
+            no such choice.
+        only_hr: do not look for LR images.
 
     Raises:
-        UsageError: the folder is missing or empty, or an image has no counterpart.
+        UsageError: the folder is missing or empty, an image has no counterpart, or what belongs together is
+            unclear.
+        SrkdError: something in the folder cannot be reached.
     """
     if str(data) == "embedded":
+        if lr is not None:
+            raise UsageError("--lr goes with a folder of HR images, not with embedded")
         return [(path, None) for path in embedded_photos(EMBEDDED_TRAIN)]
-    folder = Path(data)
-    hr, inside = _inner_folders(folder, scale)
-    lr_folder = Path(lr) if lr is not None else inside
-    images = list_images(hr)
-    if lr_folder is None:
-        return [(path, None) for path in images]
-    # DIV2K's LR files carry their scale at the end of the name.
-    small = {path.stem.removesuffix(f"x{scale}"): path for path in list_images(lr_folder)}
-    stems = {path.stem: path for path in images}
-    for stem in [*stems, *small]:
-        if stem not in stems or stem not in small:
-            without = lr_folder if stem in stems else hr
-            raise UsageError(f"{without} has no image named {stem}, which the other folder has")
-    return [(path, small[stem]) for stem, path in stems.items()]
+    found = find_images(data)
+    files, where, origin = _sort(found, scale, lr, only_hr)
+    found.check(skip_bad)
+    count = f"{len(files)} HR image{'s' * (len(files) != 1)} in {where}"
+    say(count if only_hr else f"{count}, {origin}")
+    return files
 
 
-def _inner_folders(folder: Path, scale: int) -> tuple[Path, Path | None]:
-    """The HR folder in a data set's, and the LR folder where there is one."""
-    inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    large = [path for path in inner if path.name == "HR" or path.name.endswith("_HR")]
-    small = [path for path in inner if path.name == "LR" or path.name.endswith("_LR_bicubic")]
-    if not large:
-        if small:
-            raise UsageError(f"{folder} has an LR folder but no HR folder")
-        return folder, None
-    if len(large) > 1 or len(small) > 1:
-        names = ", ".join(path.name for path in (large if len(large) > 1 else small))
-        raise UsageError(f"{folder} holds several data sets ({names}); name one of the folders")
-    if small and (small[0] / f"X{scale}").is_dir():
-        return large[0], small[0] / f"X{scale}"
-    return large[0], small[0] if small else None
+def _sort(found: Found, scale: int, lr: StrPath | None, only_hr: bool) -> tuple[list[Source], Path, str]:
+    """The sources among the images found, where HR lies, and where LR comes from in words."""
+    layout = find_layout(found, scale)
+    hr = layout.hr if layout else Part(found.root, found.images)
+    if lr is not None:
+        inside = find_images(lr)
+        pairs, small = match(hr, part := find_lr(inside, scale)), part.folder
+        inside.check()
+        return list(pairs), hr.folder, f"LR from {small}"
+    if layout is None:
+        beside = find_beside(found, scale)
+        if beside:
+            return list(beside), found.root, f"LR beside them ({beside[0][1].name})"
+    chosen = choose_lr(layout, found.root, scale) if layout and not only_hr else None
+    if chosen:
+        pairs, small = chosen
+        return list(pairs), hr.folder, f"LR from {small.relative_to(found.root)}"
+    if not only_hr:
+        _point_to_lr(found.root)
+    return [(path, None) for path in hr.images], hr.folder, "LR made by MATLAB's bicubic"
+
+
+def _point_to_lr(folder: Path) -> None:
+    """Says so where a folder's name, and those beside it, let one expect something else."""
+    place = folder.resolve()
+    inside = kind_of(place.parent.name) if folder_scale(place.name, True) else ""
+    if "LR" in (kind_of(place.name), inside):
+        note(f"{folder} is named as a folder of LR images, and is taken for HR")
+    elif kind_of(place.name) == "HR":
+        beside = [path.name for path in sorted(place.parent.iterdir()) if kind_of(path.name) == "LR"]
+        if beside:
+            note(f"beside {folder} are LR folders ({', '.join(beside)}), which --lr takes")
+
+
+def list_sources(files: Sequence[Source]) -> list[dict[str, str | None]]:
+    """Prints the pairs, a line each, and returns their paths as `hr` and `lr`."""
+    for hr, lr in files:
+        say(f"{hr} <- {lr or 'bicubic'}")
+    return [{"hr": str(hr), "lr": None if lr is None else str(lr)} for hr, lr in files]
+
+
+def name_images(files: Sequence[Source]) -> list[str]:
+    """A name for each HR image: its file's, behind its folder's where they lie in several."""
+    top = os.path.commonpath([hr.parent for hr, _ in files])
+    return [hr.relative_to(top).as_posix() for hr, _ in files]
 
 
 def read_pair(hr_path: Path, lr_path: Path | None, scale: int) -> Pair:
@@ -127,16 +169,17 @@ def read_pair(hr_path: Path, lr_path: Path | None, scale: int) -> Pair:
     if 0 in hr.shape:
         raise UsageError(f"{hr_path} is {full.shape[1]}x{full.shape[0]}, too small for x{scale}")
     if lr_path is None:
-        return Pair(hr_path.name, resample.downscale(hr, scale), hr)
+        return Pair(hr_path.name, resample.downscale(hr, scale), hr, full=full.shape[:2])
     lr = read_image(lr_path)
     # A benchmark's LR may come from the uncut HR, one row or column more than the cut one has.
     expected = [(side // scale, -(-side // scale)) for side in full.shape[:2]]
     if any(side not in allowed for side, allowed in zip(lr.shape[:2], expected, strict=True)):
         raise UsageError(
-            f"{lr_path} is {lr.shape[1]}x{lr.shape[0]}, not 1/{scale} of its HR image "
-            f"({full.shape[1]}x{full.shape[0]}); is the scale right?"
+            f"{lr_path} is {lr.shape[1]}x{lr.shape[0]}, not 1/{scale} of "
+            f"{hr_path} ({full.shape[1]}x{full.shape[0]}); is the scale right?"
         )
-    return Pair(hr_path.name, lr[: hr.shape[0] // scale, : hr.shape[1] // scale], hr)
+    cut = lr[: hr.shape[0] // scale, : hr.shape[1] // scale]
+    return Pair(hr_path.name, cut, hr, full=full.shape[:2])
 
 
 def iter_pairs(

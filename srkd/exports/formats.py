@@ -105,6 +105,7 @@ def _write_onnx(request: Request, path: Path) -> None:
     # A copy: the conversion to fp16 changes the graph that it is given.
     proto = copy.deepcopy(request.graph())
     if request.precision == "fp16":
+        onnxruntime.import_onnxruntime()
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         proto = convert_float_to_float16(proto, keep_io_types=True)
@@ -115,8 +116,12 @@ def _write_onnx(request: Request, path: Path) -> None:
 
 
 def _write_safetensors(request: Request, path: Path) -> None:
-    from srkd.weights.store import save_generator
+    from srkd.weights.store import save_generator, save_spandrel
 
+    if request.model.config is None:
+        facts = {key: value for key, value in request.header.items() if isinstance(value, str)}
+        save_spandrel(request.model, path, facts)
+        return
     info = {key: value for key, value in request.model.info.items() if key not in ("format", "kind")}
     save_generator(request.model, path, **info)
 
@@ -148,10 +153,14 @@ def _in_torch(model: nn.Module) -> Run:
 def _write_openvino(request: Request, path: Path) -> None:
     import openvino as library
 
+    core = library.Core()
+    # Mapped files cannot be removed on Windows.
+    core.set_property({"ENABLE_MMAP": False})
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
         source.write_bytes(request.graph().SerializeToString())
-        model = library.convert_model(source)
+        # Not `convert_model`, which sends telemetry and keeps a device id in the user's home.
+        model = core.read_model(source)
     model.set_rt_info(request.describe(), "srkd")
     library.save_model(model, path, compress_to_fp16=request.precision == "fp16")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from srkd.files import StrPath
 from srkd.images.tensors import to_planes
+from srkd.runtimes.onnxruntime import import_onnxruntime
 from srkd.terminal import say
 
 # Ranges hardly move after a few dozen images of this side, in LR pixels.
@@ -30,9 +31,9 @@ def read_calibration(folder: StrPath | None, scale: int) -> list[np.ndarray]:
         SrkdError: an image cannot be read.
     """
     from srkd.data import EMBEDDED_TRAIN, embedded_photos, read_pair
-    from srkd.images.reading import list_images
+    from srkd.images.folders import list_images
 
-    paths = list_images(folder, recursive=True) if folder is not None else embedded_photos(EMBEDDED_TRAIN)
+    paths = list_images(folder) if folder is not None else embedded_photos(EMBEDDED_TRAIN)
     chosen = paths[:: -(-len(paths) // _IMAGES)]
     say(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}")
     # Not the HR photographs: LR images have sharper edges, and it is at edges that clipping shows.
@@ -56,6 +57,8 @@ def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
         images: `(1, 3, H, W)` in [0, 1], to set the ranges.
     """
     import onnx
+
+    import_onnxruntime()
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -2,20 +2,25 @@
 
 import logging
 import tempfile
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
+from srkd.errors import SrkdError, UsageError, first_line
 from srkd.exports.checks import BOUNDS, check_parity, measure_precision
 from srkd.exports.formats import FORMATS, OPSET, Precision, Request, to_onnx
 from srkd.files import publish
 from srkd.models.base import Generator
 from srkd.models.cost import count_memory
 from srkd.models.fusing import fuse
+from srkd.runtimes.runner import UNKNOWN_MEMORY
+from srkd.weights.foreign import ForeignGenerator, RuntimeGenerator
+from srkd.weights.quiet import ignoring_warnings
 
 
 def write_onnx(
@@ -25,7 +30,7 @@ def write_onnx(
     calibration: Sequence[np.ndarray] = (),
     **header: Any,
 ) -> None:
-    """Writes a generator of this package to an ONNX file, fused and checked. Prints nothing.
+    """Writes a generator to an ONNX file, fused and checked. Prints nothing.
 
     Args:
         model: the generator, in eval mode.
@@ -62,21 +67,23 @@ def write_checked(
         What the checks found, as a sentence.
 
     Raises:
-        SrkdError: the file computes something else than the generator, or cannot be written.
+        UsageError: the network runs in another runtime than torch.
+        SrkdError: the format cannot hold the network, the file computes something else than the generator, or
+            cannot be written.
     """
-    kind, fused = FORMATS[format], fuse(model)
+    kind, fused = FORMATS[format], _simplify(model)
     header = {"config": model.config, "radius": model.radius, "scale": model.scale, "precision": precision}
-    header |= {"memory": count_memory(fused), "license": "unknown", **model.info, **facts}
+    header |= {"exact": model.exact, "memory": _count_memory(fused), "license": "unknown"}
+    header |= {**model.info, **facts}
     if format in ("onnx", "openvino"):
         header["opset"] = OPSET
     # Cached: fp16 and int8 write the graph twice.
     request = Request(model, fused, cache(lambda: to_onnx(fused)), header, precision, calibration)
-    with publish(target, kind.beside) as draft, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        kind.write(request, draft)
-        run = kind.open(draft)
-        maximum, mean = check_parity(model, run, BOUNDS[precision], kind.batches)
+    with publish(target, kind.beside) as draft, _quietly():
+        with _explaining(model, format):
+            kind.write(request, draft)
+            run = kind.open(draft)
+            maximum, mean = check_parity(model, run, BOUNDS[precision], kind.batches)
         found = [f"differs from torch on noise by at most {maximum:.2g}, {mean:.2g} on average"]
         if precision != "fp32":
             with tempfile.TemporaryDirectory() as folder:
@@ -85,3 +92,60 @@ def write_checked(
                 found.append(measure_precision(run, kind.open(plain), model.scale, precision))
     named = f"{format}, opset {OPSET}" if format == "onnx" else format
     return f"{target}: {named}, {precision}, {'; '.join(found)}"
+
+
+def _simplify(model: Generator) -> nn.Module:
+    """The network as it is exported."""
+    if isinstance(model, RuntimeGenerator):
+        raise UsageError(
+            f"{model.path.name} runs in {model.runtime}, and only networks that run in torch can be exported"
+        )
+    return _Computed(model) if isinstance(model, ForeignGenerator) else fuse(model)
+
+
+class _Computed(nn.Module):
+    """A foreign network without spandrel's call around it."""
+
+    def __init__(self, model: ForeignGenerator):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model.compute(x)
+
+
+@contextmanager
+def _explaining(model: Generator, format: str) -> Iterator[None]:
+    """A network of others may do what a format has no place for, which shows in any error or in the check."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        if model.config is not None:
+            raise
+        name = model.info.get("architecture", "foreign")
+        raise SrkdError(f"{format} cannot hold this {name} network: {first_line(error)}") from error
+
+
+def _count_memory(fused: nn.Module) -> float:
+    try:
+        return count_memory(fused)
+    except Exception:  # of networks of others, which need not run without values
+        return UNKNOWN_MEMORY
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Inside, torch's exporters print nothing about their own business. Afterwards all is as it was."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    # One thread at a time, so that the levels are restored, too.
+    with ignoring_warnings():
+        before = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)

@@ -15,7 +15,7 @@ class DiscriminatorFeatures(GeneratorLoss):
     layers i of the teacher's discriminator D; with `gram`, plus the same of their Gram matrices.
 
     Args:
-        discriminator: the teacher's, frozen, with taps.
+        discriminator: the teacher's, frozen, with taps; its batch norms go by the batch's statistics.
         depths: taps, by name or relative depth in (0, 1].
         gram: add the distance between Gram matrices F F' / (h w), which describe texture.
     """

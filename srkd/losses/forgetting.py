@@ -1,6 +1,5 @@
 """Learning without forgetting (LwF)."""
 
-import copy
 from typing import Literal
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from srkd.errors import choose
 from srkd.losses.base import GeneratorLoss, Taps, View
 from srkd.models.base import Generator
+from srkd.models.copies import copy_without_hooks
 
 
 class Forgetting(GeneratorLoss):
@@ -29,10 +29,7 @@ class Forgetting(GeneratorLoss):
     def __init__(self, student: Generator, taps: Literal["outputs", "all"] = "outputs"):
         super().__init__()
         choose("taps", taps, ("outputs", "all"))
-        self.old = copy.deepcopy(student).eval().requires_grad_(False)
-        for module in self.old.modules():
-            # Hooks on the student must not fire for the copy.
-            module._forward_hooks.clear()
+        self.old = copy_without_hooks(student).eval().requires_grad_(False)
         places = student.taps if taps == "all" else []
         self.features = (Taps(student, places), Taps(self.old, places)) if places else None
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from srkd.errors import UsageError
 from srkd.losses.base import GeneratorLoss, View, unobserved
 from srkd.models.base import Generator
+from srkd.models.copies import statistics_kept
 
 # Invertible changes of an image; each is its own inverse.
 _CHANGES: tuple[Callable[[Tensor], Tensor], ...] = (
@@ -52,7 +53,8 @@ class Zoom(GeneratorLoss):
         if float(torch.rand(())) < self.consistency:
             change = _CHANGES[int(torch.randint(len(_CHANGES), ()))]
         small = F.interpolate(view.lr, scale_factor=1 / scale, mode="bicubic", antialias=True).clamp(0, 1)
-        with unobserved():
+        # Batch norms go on being told of LR images alone.
+        with unobserved(), statistics_kept(student):
             with torch.no_grad():
                 sharp, wanted = teacher(crop), teacher(small)
             enlarged, out = change(student(change(crop))), student(small)

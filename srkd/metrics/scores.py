@@ -46,7 +46,7 @@ def psnr(sr: np.ndarray, hr: np.ndarray, protocol: str) -> float:
             of `scale` pixels.
 
     Raises:
-        UsageError: sizes differ, or nothing is left inside the border.
+        UsageError: a protocol without its scale, sizes that differ, or nothing left inside the border.
     """
     sr, hr = _prepare(sr, protocol), _prepare(hr, protocol)
     check_same_shape(sr, hr)
@@ -82,10 +82,11 @@ def luma(image: np.ndarray) -> np.ndarray:
 
 def _prepare(image: np.ndarray, protocol: str) -> np.ndarray:
     base = protocol.rstrip("0123456789")
-    border = int(protocol[len(base) :] or 0)
     choose("protocol", base, PROTOCOLS)
-    if image.dtype != np.uint8:
-        raise UsageError(f"scores need 8-bit images, not {image.dtype}")
+    if base == protocol:
+        raise UsageError(f"the protocol {base} needs its scale, whose border it cuts: at x4 {base}4")
+    border = int(protocol[len(base) :])
+    check_8_bit(image)
     values = luma(image) if base == "y-crop" else image.astype(np.float64)
     inside = values[border : values.shape[0] - border, border : values.shape[1] - border]
     if inside.size == 0:
@@ -93,6 +94,20 @@ def _prepare(image: np.ndarray, protocol: str) -> np.ndarray:
             f"an image of {image.shape[1]}x{image.shape[0]} has nothing inside a border of {border}"
         )
     return inside
+
+
+def check_8_bit(image: np.ndarray) -> None:
+    if image.dtype != np.uint8:
+        raise UsageError(f"scores need 8-bit images, not {image.dtype}")
+
+
+def check_rgb(*images: np.ndarray) -> None:
+    """Raises UsageError unless all are `(H, W, 3)` uint8 of one size."""
+    for image in images:
+        check_8_bit(image)
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError(f"this score needs RGB images, (H, W, 3), not {image.shape}")
+        check_same_shape(images[0], image)
 
 
 def check_same_shape(sr: np.ndarray, hr: np.ndarray) -> None:

@@ -18,6 +18,7 @@ class Generator(nn.Module):
         taps: names of the layers that feature distillation may read, in order; empty for foreign networks.
         config: what rebuilds it, `create_generator(**config)`; None for a network of another package.
         info: facts stored beside the weights (strategy, steps, licence); empty for fresh weights.
+        exact: whether nothing beyond the radius counts, so that tiles give what the whole image gives.
         tail_name: name of the module that turns features into pixels; empty if there is no such module.
             Networks that differ only there can start from each other's weights.
 
@@ -26,6 +27,7 @@ class Generator(nn.Module):
     """
 
     tail_name: ClassVar[str] = ""
+    exact: bool = True
 
     scale: int
     radius: int

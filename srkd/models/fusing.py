@@ -1,11 +1,12 @@
 """Networks as they are run and exported: training's extra layers folded into the convolutions beside them."""
 
-import copy
 from itertools import pairwise
 from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 from torch.nn.utils import fuse_conv_bn_eval
+
+from srkd.models.copies import copy_without_hooks
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,7 +36,7 @@ def fuse(model: M) -> M:
 def merge(model: M) -> M:
     """A copy in eval mode, without gradients, whose re-parameterised blocks are replaced by the plain layers
     that compute the same."""
-    copied = copy.deepcopy(model).eval()
+    copied = copy_without_hooks(model).eval()
     for module in list(copied.modules()):
         for name, child in module.named_children():
             if isinstance(child, Mergeable):

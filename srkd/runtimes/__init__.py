@@ -4,7 +4,7 @@ imports none of them."""
 from typing import Literal, NamedTuple
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Backend = Literal["auto", "onnxruntime", "torch", "openvino"]
+Backend = Literal["auto", "onnxruntime", "torch", "openvino", "ncnn"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 
@@ -21,14 +21,14 @@ class Runtime(NamedTuple):
 
     Args:
         module: the file with its `open_runner(model, name, settings) -> Runner`.
-        takes: the model that it opens: the path of an `onnx` file, or a torch `module`.
+        takes: the model that it opens: the path of an `onnx` file or of a `param` file, or a torch `module`.
         package: the distribution that has to be installed.
         extra: the extra of srkd that installs it; empty where srkd alone does.
         runs: what it runs and where, for the user.
     """
 
     module: str
-    takes: Literal["onnx", "module"]
+    takes: Literal["onnx", "param", "module"]
     package: str
     extra: str
     runs: str
@@ -40,14 +40,14 @@ RUNTIMES: dict[str, Runtime] = {
         "onnx",
         "onnxruntime",
         "",
-        "ONNX files; srkd's weights, converted once; CPU",
+        "ONNX files; other weights, converted once; CPU",
     ),
     "torch": Runtime(
         "srkd.runtimes.torch",
         "module",
         "torch",
         "train",
-        "srkd's weights and what spandrel loads; CUDA, MPS, CPU",
+        "all weights but ONNX files; of ncnn's those it can convert; CUDA, MPS, CPU",
     ),
     "openvino": Runtime(
         "srkd.runtimes.openvino",
@@ -56,4 +56,5 @@ RUNTIMES: dict[str, Runtime] = {
         "openvino",
         "srkd's ONNX files and weights, converted once; CPU",
     ),
+    "ncnn": Runtime("srkd.runtimes.ncnn", "param", "ncnn", "ncnn", "ncnn files; CPU"),
 }

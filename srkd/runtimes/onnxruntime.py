@@ -1,43 +1,41 @@
 """ONNX Runtime, on the CPU: any super-resolution network in an ONNX file. Imports no torch."""
 
 import json
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from srkd.errors import SrkdError, UsageError, first_line
-from srkd.images import resample
-from srkd.images.tensors import to_planes
 from srkd.runtimes import Settings
+from srkd.runtimes.foreign import RANGES, Form, Opened, choose_form
 from srkd.runtimes.runner import FOREIGN_RADIUS, UNKNOWN_MEMORY, Run, Runner, check_cpu
+from srkd.terminal import note
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-_MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
-# Side of the image that foreign networks are tried on.
-_SIDE = 128
+# The types of pixels that networks take and give.
+_TYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
 
 
-@dataclass(frozen=True)
-class OnnxModel:
-    """A network that ONNX Runtime runs.
+def import_onnxruntime() -> ModuleType:
+    """ONNX Runtime, with its telemetry off: 1.32 writes a device id and a database of events into the user's
+    cache, as soon as it is imported and unless the environment says not to."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
 
-    Args:
-        name: the file's stem.
-        scale: its factor.
-        radius: LR pixels around an output pixel that it depends on.
-        run: maps float32 `(N, 3, H, W)` in [0, 1] to `(N, 3, scale*H, scale*W)`. Threads may share it.
-        info: what this package wrote into the file about it; empty for files of other programs.
-    """
-
-    name: str
-    scale: int
-    radius: int
-    run: Run
-    info: dict[str, Any] = field(default_factory=dict)
+    # Where a program imported it before.
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 def open_runner(model: Path, name: str, settings: Settings) -> Runner:
@@ -45,8 +43,7 @@ def open_runner(model: Path, name: str, settings: Settings) -> Runner:
     check_cpu(settings, "ONNX Runtime")
     opened = open_onnx(model, settings.threads)
     memory = opened.info.get("memory", UNKNOWN_MEMORY)
-    exact = "radius" in opened.info
-    return Runner(name, opened.scale, opened.radius, opened.run, exact, memory, "ONNX Runtime, CPU")
+    return Runner(name, opened.scale, opened.radius, opened.run, opened.exact, memory, "ONNX Runtime, CPU")
 
 
 def open_file(path: Path) -> Run:
@@ -61,36 +58,37 @@ def open_file(path: Path) -> Run:
     return _bind(_start(path))
 
 
-def open_onnx(path: Path, threads: int | None = None) -> OnnxModel:
-    """Opens an ONNX file. One that this package did not export is tried out on a synthetic image, to find its
-    scale, the multiple that its sizes must have (images are padded to it), and whether white is 1 or 255.
+def open_onnx(path: Path, threads: int | None = None) -> Opened:
+    """Opens an ONNX file. One that this package did not export is tried out on a synthetic image, to find how
+    it takes images: channels first or last, RGB or luma, any size or one (it is run on tiles then), the
+    multiple that sizes must have, and the values of black and white.
 
     Raises:
-        UsageError: the network does not enlarge RGB images, or takes only one size.
+        UsageError: the network does not enlarge images.
         SrkdError: the file is damaged.
     """
     session = _start(path, threads)
-    run = _bind(session)
+    header = read_header(session)
+    if header:
+        scale, exact = header["scale"], header.get("exact", True)
+        return Opened(path.stem, scale, header["radius"], _bind(session), header, exact)
+    form, scale, run = choose_form(path, _list_forms(path, session))
+    if form.channels == 1:
+        note(f"{path.name} enlarges luma; chroma is enlarged bicubically")
+    return Opened(path.stem, scale, FOREIGN_RADIUS, run)
+
+
+def read_header(session: "InferenceSession") -> dict[str, Any]:
+    """What srkd wrote into an ONNX file about it; empty for files of other programs."""
     header = json.loads(session.get_modelmeta().custom_metadata_map.get("srkd", "{}"))
-    if "radius" in header:
-        return OnnxModel(path.stem, header["config"]["scale"], header["radius"], run, header)
-    shape = session.get_inputs()[0].shape
-    if len(shape) == 4 and (isinstance(shape[2], int) or isinstance(shape[3], int)):
-        raise UsageError(f"{path} takes only images of {shape[3]}x{shape[2]}; export it with dynamic sizes")
-    scale, multiple, white = _try_out(path, run)
-
-    def run_any(batch: np.ndarray) -> np.ndarray:
-        height, width = batch.shape[2:]
-        pad = [(0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple)]
-        padded = np.pad(batch, pad, mode="edge") if multiple > 1 else batch
-        return run(padded * white)[..., : height * scale, : width * scale] / white
-
-    return OnnxModel(path.stem, scale, FOREIGN_RADIUS, run_any)
+    if "radius" not in header:
+        return {}
+    # Files of former releases name it in the configuration alone.
+    return {"scale": (header.get("config") or {}).get("scale"), **header}
 
 
 def _start(path: Path, threads: int | None = None) -> "InferenceSession":
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     # Its errors come as exceptions; this session alone prints no log lines beside them.
     options.log_severity_level = 4
@@ -120,53 +118,55 @@ def _bind(session: "InferenceSession") -> Run:
     return run
 
 
-def _try_out(path: Path, run: Run) -> tuple[int, int, float]:
-    """A foreign network's scale, size multiple, and the value it takes for white."""
-    image = to_planes(_draw(_SIDE, _SIDE))
-    try:
-        ratios = [a / b for a, b in zip(run(image).shape[2:], image.shape[2:], strict=True)]
-    except Exception as error:  # as above
-        raise UsageError(f"{path} does not run on RGB images: {first_line(error)}") from error
-    scale = round(ratios[0])
-    if ratios != [scale, scale] or scale < 1:
-        raise UsageError(f"{path} does not enlarge an image by a whole factor")
-    enlarged = resample.upscale_bicubic(image[0].transpose(1, 2, 0), scale).transpose(2, 0, 1)
-    errors = {w: float(np.square(run(image * w)[0] / w - enlarged).mean()) for w in (1.0, 255.0)}
-    # The first that gives 20 dB: a network that is nearly linear does well in either range.
-    white = next((w for w, error in errors.items() if error < 0.01), None)
-    if white is None:
-        raise UsageError(
-            f"{path} gives something else than an enlarged image, whether white is 1 or 255; is it a "
-            "super-resolution network of RGB images?"
+def _list_forms(path: Path, session: "InferenceSession") -> Iterator[Callable[[], Form]]:
+    """The ways in which a foreign network may take images, by the shape that its file declares."""
+    entry, result = session.get_inputs()[0], session.get_outputs()[0]
+    shape = list(entry.shape)
+    if entry.type not in _TYPES or result.type not in _TYPES:
+        raise UsageError(f"{path} maps {entry.type} to {result.type}, not images of floats or uint8")
+    if len(shape) != 4:
+        raise UsageError(f"{path} takes arrays of shape {_describe(shape)}, not batches of images")
+    fixed = [side if isinstance(side, int) and side > 0 else None for side in shape]
+    axes = [axis for axis in (1, 3) if fixed[axis] in (1, 3)]
+    if not axes:
+        # No number, or one that can only be a side of the image.
+        axes = [axis for axis in (1, 3) if fixed[axis] is None and (fixed[4 - axis] or 32) >= 32]
+    found = [(axis, channels) for axis in axes for channels in (3, 1) if fixed[axis] in (None, channels)]
+    if not found:
+        raise UsageError(f"{path} takes arrays of shape {_describe(shape)}, neither RGB images nor luma")
+    for axis, channels in found:
+        yield lambda axis=axis, channels=channels: _make_form(session, fixed, axis, channels)
+
+
+def _describe(shape: list[Any]) -> str:
+    return "x".join(str(side) if side is not None else "?" for side in shape) or "()"
+
+
+def _make_form(session: "InferenceSession", fixed: list[int | None], axis: int, channels: int) -> Form:
+    """A form whose channels are that axis."""
+    entry, result = session.get_inputs()[0], session.get_outputs()[0]
+    taken, given = _TYPES[entry.type], _TYPES[result.type]
+    height, width = fixed[2:] if axis == 1 else fixed[1:3]
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        values = batch.transpose(0, 2, 3, 1) if axis == 3 else batch
+        # A network of a fixed batch is given copies.
+        values = np.repeat(values, fixed[0] or 1, axis=0)
+        if taken is np.uint8:
+            values = np.rint(values.clip(0, 255))
+        found = session.run(None, {entry.name: np.ascontiguousarray(values, dtype=taken)})[0]
+        found = np.asarray(found, dtype=np.float32)
+        found = found[None] if found.ndim == 3 else found[:1]
+        # The output may have its channels elsewhere than the input.
+        last = found.ndim == 4 and found.shape[3] == channels and (found.shape[1] != channels or axis == 3)
+        return np.ascontiguousarray(found.transpose(0, 3, 1, 2)) if last else found
+
+    ranges = [
+        bounds
+        for bounds in RANGES
+        if all(
+            kind is not np.uint8 or values[1] == 255
+            for kind, values in zip((taken, given), bounds, strict=True)
         )
-    return scale, _find_multiple(path, run, scale), white
-
-
-def _find_multiple(path: Path, run: Run, scale: int) -> int:
-    """The smallest power of two that sizes must be divisible by."""
-    for multiple in _MULTIPLES:
-        # Odd multiples on both sides, so that twice the multiple would not fit.
-        grow = -(-16 // (3 * multiple)) | 1
-        height, width = 3 * multiple * grow, 5 * multiple * grow
-        try:
-            if run(to_planes(_draw(height, width))).shape[2:] == (height * scale, width * scale):
-                return multiple
-        except Exception:  # of whatever kind: the size does not fit
-            continue
-    raise UsageError(f"{path} takes no size that is a multiple of {_MULTIPLES[-1]} or less")
-
-
-def _draw(height: int, width: int) -> np.ndarray:
-    """An image `(height, width, 3)` float32 in [0, 1] with what photographs have: shading, edges and fine
-    texture, in strong contrasts and other colours in each channel, so that neither a gray image nor one with
-    its channels exchanged comes near it."""
-    y, x = np.mgrid[:height, :width].astype(np.float32) / _SIDE
-    planes = []
-    for channel in range(3):
-        shading = 0.5 + 0.3 * np.sin(5 * x + 2.1 * channel) * np.cos(4 * y - 1.3 * channel)
-        disc = np.hypot(x % 1 - 0.6, y % 1 - 0.4) < 0.25
-        bars = ((x + 2 * y) * 4 % 1 < 0.5) & (y % 1 > 0.7)
-        edges = np.where(disc, 0.35 * (1 - channel), 0) + np.where(bars, 0.2 * (channel - 1), 0)
-        texture = 0.04 * np.sin(90 * x + 40 * y) * np.sin(70 * y - 30 * x)
-        planes.append(shading + edges + texture)
-    return np.stack(planes, axis=-1).clip(0, 1).astype(np.float32)
+    ]
+    return Form(run, channels, height, width, ranges)

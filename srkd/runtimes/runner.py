@@ -103,7 +103,7 @@ class Runner:
             put(result, part)
         return result
 
-    def parts(self, image: np.ndarray, tile: int | None = 0) -> Iterator[Part]:
+    def parts(self, image: np.ndarray, tile: int | tuple[int, int] | None = 0) -> Iterator[Part]:
         """Enlarges an image part by part, in reading order.
 
         Tiles overlap by the receptive field, so the result is that of the whole image where `exact`. A tile
@@ -111,14 +111,15 @@ class Runner:
 
         Args:
             image: `(H, W, 3)` uint8, uint16, or floating point with 1 for white.
-            tile: side of the tiles in LR pixels, without their overlap; 0 for the whole image at once; None
-                to choose it by free memory.
+            tile: side of the tiles in LR pixels, or height and width, without their overlap; 0 for the whole
+                image at once; None to choose it by free memory.
 
         Raises:
             SrkdError: there is not even memory for the smallest tile.
         """
         height, width = image.shape[:2]
-        sides = self.choose_tiles(height, width) if tile is None else (tile, tile)
+        tile = self.choose_tiles(height, width) if tile is None else tile
+        sides = tile if isinstance(tile, tuple) else (tile, tile)
         # Of what overlaps, half is left for the networks' surroundings where they blend.
         fade = 0 if self.exact else self.radius // 2
         queue = deque(
@@ -206,7 +207,10 @@ def put(target: np.ndarray, part: Part) -> None:
         if not plain:
             values = values.clip(0, 1) * white_of(target.dtype)
         if mask is not None:
-            values = target[place] + (values - target[place]) * mask[..., None]
+            # What no part before has written may hold anything, even what is not a number.
+            share = mask[..., None]
+            before = np.where(share < 1, target[place], values)
+            values = before + (values - before) * share
         np.copyto(target[place], values if plain else np.rint(values), casting="unsafe")
 
 

@@ -12,7 +12,7 @@ from srkd.errors import UsageError, first_line
 from srkd.models.cost import count_memory
 from srkd.models.fusing import fuse
 from srkd.runtimes import Device, Settings
-from srkd.runtimes.runner import FOREIGN_RADIUS, UNKNOWN_MEMORY, Runner
+from srkd.runtimes.runner import UNKNOWN_MEMORY, Runner
 from srkd.terminal import note
 
 
@@ -22,7 +22,7 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
     Raises:
         UsageError: there is no such device.
     """
-    ours = model.config is not None
+    ours = model.exact and any(True for _ in model.parameters())
     model = fuse(model) if ours else model
     memory = count_memory(model) if ours else UNKNOWN_MEMORY
     device = best_device() if settings.device == "auto" else settings.device
@@ -51,8 +51,7 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
         with limit_threads(settings.threads):
             return compute(batch)
 
-    radius = getattr(model, "radius", FOREIGN_RADIUS)
-    return Runner(name, model.scale, radius, run, ours, memory, f"torch, {device}")
+    return Runner(name, model.scale, model.radius, run, model.exact, memory, f"torch, {device}")
 
 
 def best_device() -> Device:

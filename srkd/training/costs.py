@@ -35,10 +35,10 @@ def measure_stage(job: Job, name: str, steps: int = 2) -> StageCost:
     job.rehearse(name)
     crops, state = job.crops(name), job.build(name)
     with FlopCounterMode(display=False) as counter:
-        train_step(state, job.parts(state, name, 0, crops(0)), 0)
+        train_step(state, job.parts(state, crops(0)), 0)
     began = time.perf_counter()
     for step in range(1, 1 + steps):
-        for term in train_step(state, job.parts(state, name, step, crops(step)), step):
+        for term in train_step(state, job.parts(state, crops(step)), step):
             float(term.value)  # waits for the device
     seconds = (time.perf_counter() - began) / steps
     players = [m.network for m in state.members] + [c.network for c in state.critics]

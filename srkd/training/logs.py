@@ -16,7 +16,7 @@ from srkd.errors import SrkdError
 from srkd.files import write_text
 
 LOG, STATE, LOCK = "log.jsonl", "run.json", ".lock"
-_PACKAGES = ("srkd", "torch", "torchvision", "lightning-fabric", "kornia", "numpy")
+_PACKAGES = ("srkd", "torch", "torchvision", "lightning-fabric", "numpy")
 
 
 def read_state(folder: Path) -> str | None:

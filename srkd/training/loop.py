@@ -87,7 +87,7 @@ class StageLoop:
             self.batch = batch
             # Random numbers depend on the step alone, so there is no generator's state to keep.
             torch.manual_seed(derive_seed(recipe.seed, self.name, self.step, state.fabric.global_rank))
-            parts = job.parts(state, self.name, self.step, batch)
+            parts = job.parts(state, batch)
             state.set_rates(self.step)
             terms = train_step(state, parts, self.step)
             self.step += 1

@@ -89,14 +89,7 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
     left = names[names.index(saved["stage"]) :] if saved else names
     with _failures_logged(job.log):
         for name in left:
-            state = job.build(name)
-            step, retries = 0, 0
-            if saved and name == saved["stage"]:
-                _restore(state, saved)
-                step, retries = saved["step"], saved["retries"]
-                say(f"resuming {name} at step {step}")
-            job.psnr[name] = StageLoop(job, name, state, Watch(name, bicubic), step, retries).run()
-            _finish_stage(job, name, state)
+            _run_stage(job, name, saved if saved and name == saved["stage"] else None, bicubic)
             say(
                 f"{name}: {job.psnr[name]:.2f} dB on {len(job.data.val)} validation images "
                 f"(bicubic {bicubic:.2f}) -> {weights_path(recipe, name)}"
@@ -110,6 +103,18 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
         with contextlib.suppress(OSError):
             (folder / FOLDER).rmdir()
     return Run(folder, {name: weights_path(recipe, name) for name in names}, job.psnr)
+
+
+def _run_stage(job: Job, name: str, saved: dict[str, Any] | None, bicubic: float) -> None:
+    """Trains a stage, whose players are gone before those of the next are built."""
+    state = job.build(name)
+    step, retries = 0, 0
+    if saved:
+        _restore(state, saved)
+        step, retries = saved["step"], saved["retries"]
+        say(f"resuming {name} at step {step}")
+    job.psnr[name] = StageLoop(job, name, state, Watch(name, bicubic), step, retries).run()
+    _finish_stage(job, name, state)
 
 
 def _finish_stage(job: Job, name: str, state: State) -> None:

@@ -33,7 +33,7 @@ from srkd.training.seeds import derive_seed, hash_int
 from srkd.training.state import State, build_state
 from srkd.training.step import Part
 from srkd.training.teachers import Teacher, find_teachers, load_teachers
-from srkd.training.validation import degrade_batch, degrade_validation
+from srkd.training.validation import degrade_validation
 from srkd.weights.store import copy_weights, load_generator, load_own_generator
 
 _HANG = timedelta(minutes=30)  # how long processes wait for one another, validation included
@@ -88,6 +88,7 @@ class Job:
             self.replay,
             uses_teacher(stage),
             self.data.check_unchanged,
+            recipe.mix,
         )
 
     def build(self, name: str) -> State:
@@ -112,16 +113,13 @@ class Job:
         state = build_state(
             self.fabric, self.stages[name], networks, {}, teachers, self.recipe.seed, bare=True
         )
-        check_gradients(state, *self.parts(state, name, 0, self.crops(name)(0))[0])
+        check_gradients(state, *self.parts(state, self.crops(name)(0))[0])
 
-    def parts(self, state: State, name: str, step: int, batch: Batch) -> list[Part]:
+    def parts(self, state: State, batch: Batch) -> list[Part]:
         """A batch on the device, in the parts that the recipe asks for."""
-        recipe, fabric = self.recipe, state.fabric
         lr, hr, *targets = (
-            to_batch(images, fabric.device) for images in (batch.lr, batch.hr, *batch.targets)
+            to_batch(images, state.fabric.device) for images in (batch.lr, batch.hr, *batch.targets)
         )
-        if recipe.degradation == "real":
-            lr = degrade_batch(hr, recipe.scale, recipe.seed, name, step, fabric.global_rank)
         cut = [images.chunk(state.accumulate) for images in (lr, hr, *targets)]
         return [(lr, hr, tuple(rest)) for lr, hr, *rest in zip(*cut, strict=True)]
 
@@ -137,8 +135,13 @@ def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
     smallest = max(stage.crop for stage in stages.values())
     load, hashes, taught_by = _plan_teachers(recipe, stages)
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad, hashes)
-    if recipe.degradation == "real":
-        data = degrade_validation(data, recipe.scale)
+    if recipe.mix is not None and data.degradation is not None:
+        raise UsageError(
+            f"{recipe.data} was packed with a degradation, and this recipe degrades LR too; leave out "
+            "--degradation, or pack without"
+        )
+    if recipe.mix is not None:
+        data = degrade_validation(data, recipe.mix)
     replay: list[Pair] = []
     if recipe.replay is not None:
         replay = open_data(recipe.replay, recipe.scale, None, smallest, recipe.skip_bad).train
@@ -274,6 +277,6 @@ def _plan_teachers(
             return []
         return load_teachers(paths, recipe.teacher_discriminator, kind, recipe.scale, needs_discriminator)
 
-    live = any(map(runs_teacher, users)) or recipe.degradation != "none" or recipe.replay is not None
+    live = any(map(runs_teacher, users)) or recipe.mix is not None or recipe.replay is not None
     hashes = [] if live else [hash_file(path, 16) for path in paths]
     return load, hashes, " + ".join(map(name_by_hash, paths))

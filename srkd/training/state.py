@@ -15,6 +15,7 @@ from srkd.errors import UsageError
 from srkd.losses import create_loss
 from srkd.models import create_discriminator
 from srkd.models.base import Discriminator, Generator
+from srkd.models.copies import copy_without_hooks
 from srkd.terminal import note
 from srkd.training.optimizers import create_optimizer
 from srkd.training.requirements import check_stage, uses_teacher
@@ -212,8 +213,8 @@ class _Builder:
 
     def member(self, index: int, network: Generator, previous: Critics) -> Member:
         network = network.to(self.fabric.device).to(memory_format=torch.channels_last).train()
-        # Copied before losses hook into the network: the average must not answer for it.
-        average = AveragedModel(network, multi_avg_fn=_average(self.stage.ema))
+        # Hooks of this stage's losses, and of the one before, must not see the average's passes.
+        average = AveragedModel(copy_without_hooks(network), multi_avg_fn=_average(self.stage.ema))
         losses = self.losses(index, network)
         generator = self.set_up(self.ready(network))
         critics: dict[str, list[CriticPlayer]] = {}

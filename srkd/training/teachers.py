@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from srkd.errors import UsageError
 from srkd.files import name_by_hash
 from srkd.models.base import Discriminator, Generator
+from srkd.models.copies import use_batch_statistics
 from srkd.terminal import note
 from srkd.weights.catalogue import find_weights, list_shipped
 from srkd.weights.store import load_discriminator, load_generator
@@ -18,7 +19,8 @@ class Teacher(nn.Module):
     """A frozen generator, and its discriminator where there is one.
 
     Frozen means: no gradient to its weights, eval mode that `train()` does not undo, and outputs that are
-    ordinary tensors without history.
+    ordinary tensors without history. Batch norms of the discriminator, and they alone, go by each batch's own
+    statistics, so photographs and generated images pass through it apart; no pass changes its buffers.
 
     Shape:
         LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
@@ -30,7 +32,10 @@ class Teacher(nn.Module):
         self.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Teacher":
-        return super().train(False)
+        super().train(False)
+        if self.discriminator is not None:
+            use_batch_statistics(self.discriminator)
+        return self
 
     def forward(self, lr: Tensor) -> Tensor:
         with torch.no_grad():
@@ -102,6 +107,6 @@ def _find_discriminator(path: Path, given: str | None, needed: bool) -> Path | N
     if needed:
         raise UsageError(
             f"this strategy needs the teacher's discriminator, and there is no {beside}; "
-            "give --teacher-discriminator FILE"
+            f"fit one with `srkd critic DATA {path}`, or give --teacher-discriminator FILE"
         )
     return None

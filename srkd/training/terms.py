@@ -99,7 +99,8 @@ def critic_terms(state: State, views: list[View], step: int) -> list[Term]:
 
 def mutual_terms(state: State, pools: Pools, step: int) -> list[Term]:
     """tau^2 times the mean over peers of KL(peer || own) on the pool (Lee & Park 2022), for each member the
-    sum over its critics; and, without gradient, how far the cohort's probabilities lie apart."""
+    sum over its critics; and, without gradient, how far the cohort's probabilities sigmoid(z / tau) lie
+    apart, for each member the mean over its critics."""
     mutual = state.stage.mutual
     if mutual is None:
         return []
@@ -109,7 +110,9 @@ def mutual_terms(state: State, pools: Pools, step: int) -> list[Term]:
         peers = [other for key, other in pools.items() if key != own]
         pairs = [pair for peer in peers for pair in zip(peer, logits, strict=True)]
         divergence = tau**2 * torch.stack([bernoulli_kl(p, z, tau) for p, z in pairs]).mean()
-        gap = torch.stack([(z.sigmoid() - p.sigmoid()).abs().mean() for p, z in pairs]).mean().detach()
+        gaps = [((z / tau).sigmoid() - (p / tau).sigmoid()).abs().mean() for p, z in pairs]
+        copies = sum(member == own[0] for member, *_ in pools)
+        gap = torch.stack(gaps).mean().detach() / copies
         for kind, value in (("mutual", divergence), ("disagreement", gap)):
             sums[own[0], kind] = sums.get((own[0], kind), torch.zeros_like(value)) + value
     cohort = len(state.members) > 1

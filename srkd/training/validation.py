@@ -1,13 +1,15 @@
 """Validation while a stage runs: PSNR on whole images, and the largest answer to noise."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from srkd import metrics
 from srkd.data import DataSet, Pair
+from srkd.degradation import Degradation
 from srkd.images import resample
 from srkd.images.tensors import to_batch, to_image
 from srkd.training.seeds import derive_seed
@@ -55,21 +57,15 @@ def bicubic_psnr(pairs: Sequence[Pair], scale: int) -> float:
     return float(np.mean([_psnr(resample.upscale_bicubic(p.lr, scale), p, scale) for p in pairs]))
 
 
-def degrade_batch(hr: Tensor, scale: int, seed: int, *place: str | int) -> Tensor:
-    """LR images of random degradations, the same for the same seed and place in a run."""
-    from srkd.data.degrade import degrade
+def degrade_validation(data: DataSet, mix: Degradation) -> DataSet:
+    """Validation images with LR drawn as in training, the same in every run."""
+    from srkd.data.degrade import draw_lr
 
-    return degrade(hr, scale, np.random.default_rng(derive_seed(seed, *place)))
-
-
-def degrade_validation(data: DataSet, scale: int) -> DataSet:
-    """Validation images with LR degraded as in training, the same in every run."""
     pairs = []
     for pair in data.val:
-        hr = torch.from_numpy(pair.hr.copy()).permute(2, 0, 1)[None].float() / 255
-        lr = to_image(degrade_batch(hr, scale, 0, pair.name))
-        pairs.append(Pair(pair.name, lr, pair.hr, pair.sha256))
-    return DataSet(data.train, pairs, data.watched)
+        rng = np.random.default_rng(derive_seed(0, pair.name))
+        pairs.append(replace(pair, lr=draw_lr(pair.lr, pair.hr, rng, mix)))
+    return replace(data, val=pairs)
 
 
 def _psnr(image: np.ndarray, pair: Pair, scale: int) -> float:

@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
+from srkd.files import StrPath, is_file
 
 
 def find_weights(weights: StrPath) -> Path:
@@ -18,7 +18,7 @@ def find_weights(weights: StrPath) -> Path:
     if str(weights) in shipped:
         return shipped_folder() / shipped[str(weights)]["file"]
     path = Path(weights)
-    if path.is_file():
+    if is_file(path):
         return path
     names = f"; shipped names: {', '.join(shipped)}" if shipped else ""
     raise UsageError(f"there is no weights file {path}{names}")
@@ -28,7 +28,26 @@ def find_onnx(weights: StrPath) -> Path | None:
     """The ONNX file that comes with shipped weights, or the path itself if it is one; None otherwise."""
     entry = list_shipped().get(str(weights), {})
     path = shipped_folder() / entry["onnx"] if "onnx" in entry else Path(weights)
-    return path if path.suffix == ".onnx" and path.is_file() else None
+    return path if path.suffix == ".onnx" and is_file(path) else None
+
+
+def kind_of(path: Path) -> Literal["onnx", "ncnn", "safetensors", "torch"]:
+    """The format of a weights file. Its content says it; ONNX, which has no mark, is told by its suffix."""
+    if path.suffix == ".onnx":
+        return "onnx"
+    with path.open("rb") as file:
+        start = file.read(9)
+    if path.suffix == ".param" or start[:8].rstrip() == b"7767517":
+        return "ncnn"
+    # The length of a JSON header, and the header.
+    if path.suffix == ".safetensors" or (len(start) == 9 and start[8:] == b"{"):
+        return "safetensors"
+    return "torch"
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file holds a network of this package. Raises SrkdError as `read_header` does."""
+    return kind_of(path) == "safetensors" and bool(read_header(path))
 
 
 def read_header(path: Path) -> dict[str, Any]:

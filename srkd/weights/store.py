@@ -13,8 +13,9 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, replacing
 from srkd.models import ARCHITECTURES, create_discriminator, create_generator
 from srkd.models.base import Discriminator, Generator
-from srkd.weights.catalogue import find_weights, read_header
-from srkd.weights.foreign import OnnxGenerator, load_foreign
+from srkd.weights.catalogue import find_weights, is_own, read_header
+from srkd.weights.foreign import ForeignGenerator, load_foreign
+from srkd.weights.tensors import describe_mismatch
 
 N = TypeVar("N", Generator, Discriminator)
 
@@ -49,12 +50,32 @@ def save_module(kind: str, module: nn.Module, path: StrPath, **info: Any) -> Pat
     return Path(path)
 
 
+def save_spandrel(module: nn.Module, path: StrPath, facts: dict[str, str]) -> None:
+    """Writes a generator that spandrel loaded to a safetensors file that spandrel loads, atomically.
+
+    Args:
+        module: the generator.
+        path: a name ending in `.safetensors`.
+        facts: kept in the file's metadata.
+
+    Raises:
+        UsageError: it is not, or it does more than spandrel's module.
+        SrkdError: the file cannot be written.
+    """
+    if not isinstance(module, ForeignGenerator) or module.resize is not None:
+        raise UsageError("safetensors holds networks of srkd and of spandrel, and this is neither; use onnx")
+    tensors = {key: value.detach().cpu().contiguous() for key, value in module.model.state_dict().items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, facts))
+
+
 def load_generator(weights: StrPath) -> Generator:
     """Loads a generator from a file, or a shipped one by its name, in eval mode on the CPU.
 
-    Weights of this package rebuild their own architecture. Other files (`.pth`, foreign `.safetensors`) go
-    through spandrel, whose unpickler refuses code. ONNX files run in ONNX Runtime, on the CPU and without
-    gradients.
+    Weights of this package rebuild their own architecture. Files of others, of torch and safetensors, are
+    known by their content and by the names of their tensors, most through spandrel; no code of theirs is run.
+    ncnn files (`.param`, with the `.bin` beside) of the RRDBNet and SRVGG families become torch modules.
+    Other ncnn files, and ONNX, run in their own runtimes, on the CPU and without gradients.
 
     Returns:
         A network that maps LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`. For weights of this
@@ -63,18 +84,17 @@ def load_generator(weights: StrPath) -> Generator:
 
     Raises:
         UsageError: no such file or shipped name; not a generator of RGB images.
-        SrkdError: the file is damaged or holds something other than weights.
+        SrkdError: the file is damaged or holds something other than weights; it is for another architecture
+            than it seems (the message says what differs).
     """
     path = find_weights(weights)
-    if path.suffix == ".onnx":
-        return OnnxGenerator(path).eval()
-    header = read_header(path) if path.suffix == ".safetensors" else {}
-    network = _rebuild(path, header, "generator", create_generator) if header else load_foreign(path)
-    return network.eval()
+    if is_own(path):
+        return _rebuild(path, read_header(path), "generator", create_generator).eval()
+    return load_foreign(path).eval()
 
 
 def load_own_generator(weights: StrPath) -> Generator:
-    """Like `load_generator`, where only a network of this package will do: training, export, interpolation.
+    """Like `load_generator`, where only a network of this package will do: training and interpolation.
 
     Raises:
         UsageError: the weights are another package's; otherwise as `load_generator`.
@@ -82,8 +102,8 @@ def load_own_generator(weights: StrPath) -> Generator:
     model = load_generator(weights)
     if model.config is None:
         raise UsageError(
-            f"{weights} does not hold a network of srkd ({', '.join(ARCHITECTURES)}); ONNX files and "
-            "networks of other packages can run and can teach, but not be trained, exported or interpolated"
+            f"{weights} does not hold a network of srkd ({', '.join(ARCHITECTURES)}); networks of other "
+            "packages can run, teach and be exported, but not be trained or interpolated"
         )
     return model
 
@@ -91,10 +111,19 @@ def load_own_generator(weights: StrPath) -> Generator:
 def load_discriminator(path: StrPath) -> Discriminator:
     """Loads a discriminator that this package wrote, in eval mode. Raises as `load_generator` does."""
     path = find_weights(path)
-    header = read_header(path) if path.suffix == ".safetensors" else {}
+    header = read_header(path) if is_own(path) else {}
     if not header:
         raise UsageError(f"{path} was not written by srkd; a discriminator must be a .safetensors of srkd")
     return _rebuild(path, header, "discriminator", create_discriminator).eval()
+
+
+def blend(near: Generator, far: Generator, alpha: float) -> None:
+    """Interpolates a generator's weights in place: far := (1 - alpha) near + alpha far. Both have one
+    architecture; integers, the counters of batch norm, stay as they are."""
+    weights = near.state_dict()
+    for key, value in far.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(weights[key].lerp(value, alpha))
 
 
 def copy_weights(source: nn.Module, target: nn.Module, name: StrPath, fresh: str = "") -> bool:
@@ -140,7 +169,7 @@ def _rebuild(path: Path, header: dict[str, Any], kind: str, create: Callable[...
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        detail = " ".join(str(error).split("\n")[1:2]).strip()
+        detail = describe_mismatch(error)
         raise SrkdError(f"{path} does not fit the architecture it names: {detail}") from error
     module.info = {key: value for key, value in header.items() if key != "config"}
     return module

@@ -11,7 +11,8 @@ import torch
 from conftest import load_script
 from PIL import Image
 
-from srkd.images.reading import list_images, read_image
+from srkd.images.folders import list_images
+from srkd.images.reading import read_image
 from srkd.images.resample import downscale
 from srkd.images.writing import write_image
 from srkd.models.cost import count_parameters

@@ -9,7 +9,8 @@ from conftest import load_script
 from safetensors import safe_open
 
 import srkd
-from srkd.images.reading import list_images, read_image
+from srkd.images.folders import list_images
+from srkd.images.reading import read_image
 from srkd.images.writing import write_image
 from srkd.weights.catalogue import read_header
 from srkd.weights.store import load_discriminator

@@ -12,7 +12,8 @@ from PIL import Image
 from safetensors import safe_open
 
 import srkd
-from srkd.images.reading import list_images, read_image
+from srkd.images.folders import list_images
+from srkd.images.reading import read_image
 from srkd.images.resample import downscale
 from srkd.images.writing import write_image
 from srkd.metrics.intervals import paired_interval

@@ -56,7 +56,6 @@ def test_wrong_backends(fails, tmp_path, photo, onnx_file, monkeypatch):
         2, *words, "-w", onnx_file, "--device", "cuda", "--backend", "onnxruntime"
     )
     assert "--precision" in fails(2, *words, "-w", onnx_file, "--precision", "fp16")
-    (tmp_path / "w.pth").write_bytes(b"x")
-    assert "--backend torch" in fails(2, *words, "-w", tmp_path / "w.pth", "--backend", "onnxruntime")
+    assert "not an ncnn file" in fails(2, *words, "-w", onnx_file, "--backend", "ncnn")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "srkd[openvino]" in fails(2, *words, "-w", onnx_file, "--backend", "openvino")

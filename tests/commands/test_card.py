@@ -46,7 +46,14 @@ def test_scores_measured_now_stand_for_recorded_ones_and_packed_data_do(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("real", "random blur, noise"), ("none", "antialiased bicubic and otherwise clean")]
+    ("kind", "words"),
+    [
+        ("real", "random blur, noise"),
+        ({"preset": "real", "clean": 0.2}, "random blur, noise"),
+        ("web", "sites on the web"),
+        ({"preset": "camera", "clean": 0.2}, "a camera's noise"),
+        ("none", "antialiased bicubic and otherwise clean"),
+    ],
 )
 def test_limits_follow_the_training_images(tmp_path, kind, words):
     path = tmp_path / "g.safetensors"

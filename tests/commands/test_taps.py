@@ -18,5 +18,5 @@ def test_misuse(onnx_file):
         srkd.list_taps("nothing")
     with pytest.raises(srkd.UsageError, match="2, 3, 4"):
         srkd.list_taps("srgan_tiny", scale=5)
-    with pytest.raises(srkd.UsageError, match="does not hold a network of srkd"):
+    with pytest.raises(srkd.UsageError, match="no layers that are known"):
         srkd.list_taps(onnx_file)

@@ -86,7 +86,7 @@ def test_a_folder_with_bad_files(capsys, tmp_path, library):
     assert captured.err == ("srkd upscale: 7 of 11 images failed: see the lines above; the others are done\n")
     failed = [line for line in captured.out.splitlines() if line.startswith("failed: ")]
     assert {next(name for name in BAD if f"{name} " in line) for line in failed} == BAD
-    assert "skipped files of other kinds (1 .txt)" in captured.out
+    assert "left out: 1 .txt file\n" in captured.out
     made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and p != journal_of(out)}
     assert made == {"one.png", "a/two.jpg", "a/deep/three.webp", "dot.png"}
     assert read_image(out / "dot.png").shape == (4, 4, 3)

@@ -61,6 +61,18 @@ def test_protocols_are_named_and_not_mixed(pair):
             protocol_name(wrong, 4)
 
 
+@pytest.mark.parametrize("protocol", ["y-crop", "rgb-crop"])
+def test_a_protocol_without_its_scale_is_refused(pair, protocol):
+    """It would cut no border, and score higher or lower than the papers do."""
+    for score_of in (psnr, ssim):
+        with pytest.raises(
+            UsageError, match=rf"{protocol} needs its scale, whose border it cuts: at x4 {protocol}4"
+        ):
+            score_of(*pair, protocol)
+    with pytest.raises(UsageError, match="unknown protocol 'y'"):
+        psnr(*pair, "y")
+
+
 def test_sizes_that_cannot_be_scored(pair):
     with pytest.raises(UsageError, match="differ in size"):
         psnr(pair[0][1:], pair[1], "y-crop4")

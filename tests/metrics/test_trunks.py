@@ -26,10 +26,16 @@ def test_no_network_says_so(monkeypatch, tmp_path):
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    with pytest.raises(SrkdError, match="st-lpips-alex"):
-        load_lpips("lpips-alex")
-    with pytest.raises(SrkdError, match="use the trunk st-vgg"):
-        load_trunk("vgg19")
+    place = tmp_path / "hub" / "checkpoints"
+    for load, name, file in (
+        (load_lpips, "lpips-alex", "alexnet-owt-7be5be79.pth"),
+        (load_lpips, "lpips-vgg", "vgg16-397923af.pth"),
+        (load_trunk, "vgg19", "vgg19-dcbb9e9d.pth"),
+    ):
+        with pytest.raises(
+            SrkdError, match=rf"fetch https://\S+/{file} and put it into {place}, or use .*st-"
+        ):
+            load(name)
 
 
 def test_vgg19_reads_torchvisions_file(monkeypatch, tmp_path):
@@ -45,6 +51,13 @@ def test_vgg19_reads_torchvisions_file(monkeypatch, tmp_path):
     torch.testing.assert_close(features["conv5_4"], reference.features[:35](image))
     torch.testing.assert_close(features["relu2_2"], reference.features[:9](image))
     assert list(features) == ["relu2_2", "conv5_4"]
+    # Before activation: what follows in the network must not overwrite it.
+    image = torch.rand(2, 3, 32, 32)
+    shift, spread = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    features = load_trunk("vgg19", ["conv2_2", "conv3_4", "relu3_4", "conv5_4"])(image)
+    for name, end in (("conv2_2", 8), ("conv3_4", 17), ("relu3_4", 18), ("conv5_4", 35)):
+        torch.testing.assert_close(features[name], reference.features[:end]((image - shift) / spread))
+    assert all((features[name] < 0).any() for name in ("conv2_2", "conv3_4", "conv5_4"))
 
 
 def test_unknown_layers_are_refused():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from srkd import create_discriminator
 from srkd.models import DISCRIMINATORS
@@ -42,3 +43,37 @@ def test_maps_of_logits():
     (gradient,) = torch.autograd.grad(logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2], image)
     seen = gradient[0].abs().sum(0) > 0
     assert seen.any(0).sum() == 70 and seen.any(1).sum() == 70
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 50)])
+def test_a_unet_adds_what_it_passed_on_the_way_down(size):
+    """Written out level by level."""
+    net = create_discriminator("unet", channels=4).eval()
+    image = torch.rand(2, 3, *size)
+
+    def act(x):
+        return F.leaky_relu(x, 0.2)
+
+    def grow(x, like):
+        return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
+
+    a = act(net.head(2 * image - 1))
+    b = act(net.down[0](a))
+    c = act(net.down[1](b))
+    d = act(net.down[2](c))
+    c = act(net.up[0](grow(d, c))) + c
+    b = act(net.up[1](grow(c, b))) + b
+    a = act(net.up[2](grow(b, a))) + a
+    for layer in (0, 2):
+        a = act(net.refine[layer](a))
+    torch.testing.assert_close(net(image), net.classifier(a))
+
+
+@pytest.mark.parametrize("name", ["vgg", "patch"])
+def test_images_are_centred_on_zero(name):
+    """A discriminator without biases has nothing to say of middle gray."""
+    net = create_discriminator(name, channels=4, norm="none")
+    for parameter_name, parameter in net.named_parameters():
+        if parameter_name.endswith("bias"):
+            torch.nn.init.zeros_(parameter)
+    assert not net(torch.full((1, 3, 32, 32), 0.5)).any() and net(torch.rand(1, 3, 32, 32)).any()

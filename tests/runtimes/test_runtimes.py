@@ -17,7 +17,8 @@ from srkd.upscaling.opening import open_runner
 
 
 def test_backends_agree(photo, weights, onnx_file):
-    found = {name: open_runner(weights, backend=name, threads=1)(photo).astype(int) for name in RUNTIMES}
+    names = [name for name, runtime in RUNTIMES.items() if runtime.takes != "param"]
+    found = {name: open_runner(weights, backend=name, threads=1)(photo).astype(int) for name in names}
     for name, image in found.items():
         assert np.abs(image - found["torch"]).max() <= 1, name
     assert np.abs(open_runner(onnx_file, backend="openvino")(photo) - found["torch"]).max() <= 1

@@ -147,3 +147,13 @@ def test_tiles_follow_free_memory(monkeypatch, weights):
     heavy = Runner("heavy", 4, 10, note, memory=1e9)
     assert heavy.choose_tiles(100, 100) == (20, 20)
     assert heavy.choose_tiles(1, 1) == (20, 20)
+
+
+def test_blended_tiles_do_not_read_what_was_never_written(photo):
+    """Memory that is not initialised may hold what is not a number."""
+    runner = Runner("nearest", 2, 8, lambda batch: batch.repeat(2, 2).repeat(2, 3), exact=False)
+    image = photo.astype(np.float32) / 255
+    result = np.full((image.shape[0] * 2, image.shape[1] * 2, 3), np.nan, np.float32)
+    for part in runner.parts(image, (16, 24)):
+        put(result, part)
+    assert np.abs(result - image.repeat(2, 0).repeat(2, 1)).max() < 1e-6

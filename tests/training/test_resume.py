@@ -27,6 +27,23 @@ import srkd
 from srkd import SrkdError, UsageError, load_generator
 
 
+def test_degradations_go_on_where_they_stopped(photos, tmp_path, monkeypatch):
+    """They depend on seed, stage, step and row alone, so a run that is cut short ends as one that was not."""
+    options = {"degradation": {"preset": "real", "clean": 0.2}}
+    whole = pretrain(photos, tmp_path / "whole", **options)
+    stop_at(monkeypatch, 8, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(photos, tmp_path / "cut", **options)
+    resumed = pretrain(photos, tmp_path / "cut", resume=True, **options)
+    assert same(whole.weights["pretrain"], resumed.weights["pretrain"])
+    assert read_log(tmp_path / "whole") == read_log(tmp_path / "cut")
+    with pytest.raises(UsageError, match="degradation was 'web', now 'real'"):
+        stop_at(monkeypatch, 8, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(photos, tmp_path / "other", degradation="web")
+        pretrain(photos, tmp_path / "other", resume=True, degradation="real")
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_a_stopped_run_goes_on_to_the_same_weights(photos, teacher, tmp_path, monkeypatch, optimizer):
     """Ctrl-C in the second stage; the resumed run ends where an undisturbed one does."""

@@ -97,7 +97,9 @@ def test_every_discriminator_trains_with_r1(photos, teacher, tmp_path, name, gan
 
 def test_weights_say_who_taught_them_in_earlier_stages_too(photos, teacher, tmp_path):
     options = {"teacher": str(teacher / "pretrain.safetensors"), "degradation": "real", "model": "srgan_tiny"}
-    options |= {"stages": {"finetune": {"critics": {"hr": CRITIC}}}, **SHORT, "steps": 2}
+    stages = {"finetune": {"critics": {"hr": CRITIC}}}
+    stages["transfer"] = {"kd_replaces": True, "losses": {"output": {"weight": 0.5}}}
+    options |= {"stages": stages, **SHORT, "steps": 2}
     result = srkd.distill(str(photos), strategy="g2g_al", out=str(tmp_path), **options)
     info = {name: load_generator(path).info for name, path in result.weights.items()}
     assert info["pretrain"]["teacher"] is None
@@ -106,3 +108,6 @@ def test_weights_say_who_taught_them_in_earlier_stages_too(photos, teacher, tmp_
         and "pretrain@" in info["finetune"]["teacher"]
     )
     assert info["finetune"]["degradation"] == "real"
+    # So it does of the losses against HR having given way.
+    replaced = {name: facts["kd_replaces"] for name, facts in info.items()}
+    assert replaced == {"pretrain": False, "transfer": True, "finetune": True}

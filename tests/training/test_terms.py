@@ -4,7 +4,9 @@ import pytest
 import torch
 from conftest import critic, make_batch, make_state
 
+from srkd import UsageError
 from srkd.config import Loss, Mutual, Stage
+from srkd.training.requirements import check_stage
 from srkd.training.schedules import adversarial_weight, loss_weights, mutual_weight, r1_weight
 from srkd.training.step import detached, forward_all
 from srkd.training.terms import Term, critic_terms, generator_terms
@@ -31,6 +33,25 @@ def test_kd_replaces_scales_the_losses_against_hr():
     added = loss_weights(Stage(losses=losses), 0)
     replaced = loss_weights(Stage(losses=losses, kd_replaces=True), 0)
     assert (added["l1"], replaced["l1"], replaced["output"]) == (1.0, 0.75, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (None, "takes the weight of the loss 'output', which the stage does not have"),
+        (Loss(1.0), "at least 0 and less than 1, not 1"),
+        (Loss(-0.1), "not -0.1"),
+        (Loss(0.5, "linear", 1.5), "not 1.5"),
+        (Loss(2.0, "cosine", 0.5), "not 2"),
+    ],
+)
+def test_kd_replaces_leaves_something_of_the_losses_against_hr(output, message):
+    losses = {"l1": Loss()} | ({"output": output} if output else {})
+    with pytest.raises(UsageError, match=message):
+        check_stage(Stage(losses=losses, kd_replaces=True))
+    check_stage(Stage(losses=losses))
+    for fine in (Loss(0.0), Loss(0.99), Loss(0.9, "linear", 0.1), Loss(0.9, "constant", 7.0)):
+        check_stage(Stage(losses={"l1": Loss(), "output": fine}, kd_replaces=True))
 
 
 def test_an_adversary_can_be_warmed_up():

@@ -8,6 +8,7 @@ from torch import nn
 
 from srkd import metrics
 from srkd.data import DataSet, Pair
+from srkd.degradation import Degradation
 from srkd.images import resample
 from srkd.training.memory import peak_memory
 from srkd.training.validation import bicubic_psnr, degrade_validation, largest_on_noise, validate
@@ -52,7 +53,7 @@ def test_noise_shows_what_photographs_do_not():
 
 def test_degraded_validation_is_the_same_each_time(pairs):
     data = DataSet(pairs, pairs)
-    first, again = (degrade_validation(data, 4).val for _ in range(2))
+    first, again = (degrade_validation(data, Degradation()).val for _ in range(2))
     for pair, a, b in zip(pairs, first, again, strict=True):
         assert np.array_equal(a.lr, b.lr) and not np.array_equal(a.lr, pair.lr)
         assert a.lr.shape == pair.lr.shape and a.hr is pair.hr

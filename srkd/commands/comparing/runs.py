@@ -56,11 +56,11 @@ class Measures:
 
 
 def _degraded(data: DataSet, recipe: Recipe) -> DataSet:
-    if recipe.degradation != "real":
+    if recipe.mix is None:
         return data
     from srkd.training.validation import degrade_validation
 
-    return degrade_validation(data, recipe.scale)
+    return degrade_validation(data, recipe.mix)
 
 
 def run_all(runs: Sequence[Recipe], jobs: int, measures: Measures, verbose: bool) -> list[dict[str, Any]]:

@@ -1,0 +1,99 @@
+"""Which images a job upscales: files, globs, and folders with what is in them."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from srkd.errors import SrkdError, UsageError
+from srkd.files import is_folder
+from srkd.images.folders import IMAGES, Found, explain_missing, find_images, is_system
+from srkd.upscaling.journal import NAME, Journal
+
+
+@dataclass
+class Inputs:
+    """The images to upscale.
+
+    Args:
+        images: each with its path inside the output.
+        failures: images and folders that cannot be reached, a message each.
+        left_out: how many of what were passed over, as `Found` has it.
+        from_folder: whether some are there because a folder was named.
+    """
+
+    images: dict[Path, Path] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    from_folder: bool = False
+
+
+def collect(texts: Sequence[str], out: Path) -> Inputs:
+    """Finds the images that paths and globs name.
+
+    What lies in the output folder, and what an earlier job made, is no input.
+
+    Raises:
+        UsageError: a path or glob names nothing, the output is an input, or there is no image.
+        SrkdError: no image can be reached.
+    """
+    inputs = Inputs()
+    for text in texts:
+        for path in _match(text, inputs):
+            if not path.is_dir():
+                inputs.images[path] = Path(path.name)
+                continue
+            if is_folder(out) and out.samefile(path):
+                raise UsageError(
+                    f"{out} is the folder of the images, and the results would lie among them; give another "
+                    f"-o, such as {out / 'upscaled'}"
+                )
+            inputs.from_folder = True
+            found = find_images(path, apart=out)
+            _leave_out_results(found)
+            inputs.images |= {image: image.relative_to(path) for image in found.images}
+            inputs.failures += found.failures
+            inputs.left_out += found.left_out
+    if not inputs.images:
+        if inputs.failures:
+            more = f" (and {len(inputs.failures) - 1} more like it)" if len(inputs.failures) > 1 else ""
+            raise SrkdError(f"{inputs.failures[0]}{more}; no image is left to upscale")
+        raise UsageError(f"no images to upscale in {', '.join(texts)}")
+    return inputs
+
+
+def _match(text: str, inputs: Inputs) -> list[Path]:
+    """The files and folders that a path or glob names; adds what cannot be taken to the inputs' counts."""
+    path = Path(text)
+    if os.path.lexists(path):
+        matches = [path]
+    else:
+        matches = sorted(map(Path, glob.glob(text, recursive=True)))  # noqa: PTH207  # Path.glob takes no absolute patterns
+        matches = [match for match in matches if not is_system(match.name)]
+        if not matches:
+            what = "no images match" if glob.has_magic(text) else "there is no image or folder"
+            raise UsageError(f"{what} {text}")
+    taken = []
+    for match in matches:
+        reason = explain_missing(match)
+        if reason:
+            inputs.failures.append(f"{match} {reason}")
+        elif match == path or match.is_dir() or match.suffix.lower() in IMAGES:
+            taken.append(match)
+        else:
+            inputs.left_out[f"{match.suffix} file{{s}}" if match.suffix else "file{s} without suffix"] += 1
+    return taken
+
+
+def _leave_out_results(found: Found) -> None:
+    """Takes out what earlier jobs wrote into folders inside this one, or into it beside other images. A
+    folder of nothing but results was named for their sake."""
+    for folder in found.folders:
+        if not (folder / NAME).is_file():
+            continue
+        made = {folder / name for name in Journal(folder, {}).made}
+        results = made.intersection(found.images)
+        if folder != found.root or len(results) < len(found.images):
+            found.leave_out("result{s} of an earlier job", results)
