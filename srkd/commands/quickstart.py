@@ -140,7 +140,7 @@ def _run(strategy: Any, model: str | None = None, **options: Any) -> Run:
     from srkd.training.run import run
 
     try:
-        return run(make_recipe("embedded", strategy, model, options))  # type: ignore[arg-type]
+        return run(make_recipe("embedded", strategy, model, options))  # type: ignore[arg-type]  # options by name, which it checks
     except KeyboardInterrupt:
         say("quickstart does not resume; run it again with another --out")
         raise
