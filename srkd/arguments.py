@@ -9,8 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from srkd.errors import UsageError
 from srkd.files import StrPath, check_path, describe_type
 
-# What annotations ask for, in words. Numbers and their ranges are left to the functions, which know both.
-_TEXT, _FLAG, _MAPPING = "a text", "True or False", "a mapping"
+# What annotations ask for, in words. Other numbers and all ranges are left to the functions.
+_TEXT, _FLAG, _MAPPING, _WHOLE = "a text", "True or False", "a mapping", "a whole number"
 # Those that print, and `images`, of which `upscale` says what takes arrays.
 _UNCHECKED = {"verbose", "progress", "images"}
 
@@ -37,6 +37,10 @@ def _check(name: str, value: Any, hint: Any) -> None:
     if value is None and NoneType in kinds:
         return
     words = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+    if kinds <= {int, NoneType}:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise UsageError(f"{name} must be {_WHOLE}, not {describe_type(value)}")
+        return
     if {int, float} & kinds:
         return
     if bool in kinds:
@@ -51,10 +55,12 @@ def _check(name: str, value: Any, hint: Any) -> None:
         _check_list(name, value, kinds)
     elif kinds >= set(get_args(StrPath)):
         check_path(name, value)
-    elif str in kinds and not isinstance(value, str):
-        raise UsageError(f"{name} must be {_TEXT}, not {describe_type(value)}")
-    elif dict in {get_origin(kind) for kind in kinds} and not isinstance(value, dict):
-        raise UsageError(f"{name} must be {_MAPPING}, not {describe_type(value)}")
+    else:
+        wanted = [(str, _TEXT)] * (str in kinds)
+        wanted += [(dict, _MAPPING)] * any(get_origin(kind) is dict for kind in kinds)
+        if wanted and not isinstance(value, tuple(kind for kind, _ in wanted)):
+            told = " or ".join(text for _, text in wanted)
+            raise UsageError(f"{name} must be {told}, not {describe_type(value)}")
 
 
 def _check_list(name: str, value: Any, kinds: set[Any]) -> None:

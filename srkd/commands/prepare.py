@@ -91,7 +91,6 @@ def prepare(
         SrkdError: an image cannot be read, or the disk is full; what is packed by then is kept.
     """
     choose("scale", scale, (2, 3, 4))
-    choose("clean target", clean_target, ("teacher", "hr"))
     folder = Path(out)
     if folder.is_file():
         raise UsageError(f"{folder} is a file; give a folder")
