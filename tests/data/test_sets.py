@@ -1,6 +1,8 @@
 """Training and validation images."""
 
+import os
 import shutil
+import sys
 
 import pytest
 
@@ -30,6 +32,23 @@ def test_a_list_says_which_images_are_for_validation(photos, tmp_path):
     (tmp_path / "words.txt").write_text("these are words\n")
     with pytest.raises(UsageError, match="line 1"):
         open_data(str(photos), 4, str(tmp_path / "words.txt"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text")
+def test_names_that_are_no_text_are_kept(photos, tmp_path):
+    name = os.fsdecode(b"0\xff.png")
+    (tmp_path / "in").mkdir()
+    for number, path in enumerate(sorted(photos.iterdir())):
+        shutil.copy(path, tmp_path / "in" / (path.name if number else name))
+    srkd.prepare(tmp_path / "in", tmp_path / "packed")
+    assert [pair.name for pair in open_data(tmp_path / "packed", 4).val] == [name]
+    found = open_data(tmp_path / "in", 4, tmp_path / "packed" / "validation.sha256")
+    assert [pair.name for pair in found.val] == [name]
+    options = {kind: tmp_path / f"x.{kind}" for kind in ("json", "csv", "latex")}
+    srkd.evaluate("bicubic", tmp_path / "in", lpips="none", **options)
+    (tmp_path / "bytes.sha256").write_bytes(bytes(range(256)))
+    with pytest.raises(UsageError, match="line 1: expected a SHA-256"):
+        open_data(tmp_path / "in", 4, tmp_path / "bytes.sha256")
 
 
 @pytest.mark.parametrize("kind", ["folder", "packed"])
