@@ -66,3 +66,14 @@ def test_training_drops_what_validation_has(photos, packed, tmp_path, capsys, ki
 def test_images_too_small_for_a_crop_are_named(packed):
     with pytest.raises(UsageError, match=r"smaller than a crop of 97.*--skip-bad"):
         open_data(str(packed), 4, smallest=97)
+
+
+def test_a_packed_set_keeps_the_images_that_it_set_aside(photos, tmp_path):
+    """Those of a list, not every 40th."""
+    chosen = sorted(photos.iterdir())[2]
+    listed = tmp_path / "val.sha256"
+    listed.write_text(f"{hash_file(chosen)}  {chosen.name}\n")
+    srkd.prepare(photos, tmp_path / "packed", val=listed)
+    found = open_data(tmp_path / "packed", 4)
+    assert [pair.name for pair in found.val] == [chosen.name]
+    assert len(found.train) == 5 and chosen.name not in {pair.name for pair in found.train}

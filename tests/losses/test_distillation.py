@@ -220,10 +220,12 @@ def test_zoom(pair, consistency):
     small = small.clamp(0, 1)
     with torch.no_grad():
         out = (student(small) - view.lr).abs().mean() + (student(small) - teacher(small)).abs().mean()
-    drawn = set()
+    drawn, seen = set(), []
+    teacher.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
     for seed in range(12):
         torch.manual_seed(seed)
         found = value(loss, view)
+        torch.testing.assert_close(seen[-1], small)
         torch.manual_seed(seed)
         top, left = int(torch.randint(128 - 32 + 1, ())), int(torch.randint(128 - 32 + 1, ()))
         crop = view.hr[..., top : top + 32, left : left + 32]
