@@ -37,7 +37,9 @@ def _check(name: str, value: Any, hint: Any) -> None:
     if value is None and NoneType in kinds:
         return
     words = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
-    if {int, float} & kinds:
+    mapping = dict in {get_origin(kind) for kind in kinds}
+    # A word or a mapping, as of degradations, is checked by what it is for.
+    if {int, float} & kinds or (mapping and str in kinds):
         return
     if bool in kinds:
         if not isinstance(value, bool):
@@ -53,7 +55,7 @@ def _check(name: str, value: Any, hint: Any) -> None:
         check_path(name, value)
     elif str in kinds and not isinstance(value, str):
         raise UsageError(f"{name} must be {_TEXT}, not {describe_type(value)}")
-    elif dict in {get_origin(kind) for kind in kinds} and not isinstance(value, dict):
+    elif mapping and not isinstance(value, dict):
         raise UsageError(f"{name} must be {_MAPPING}, not {describe_type(value)}")
 
 
