@@ -9,15 +9,21 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from srkd.errors import UsageError
 from srkd.files import StrPath, check_path, describe_type
 
-# What annotations ask for, in words. Other numbers and all ranges are left to the functions.
-_TEXT, _FLAG, _MAPPING, _WHOLE = "a text", "True or False", "a mapping", "a whole number"
+# What annotations ask for, in words. The ranges of numbers are left to the functions.
+_TEXT, _FLAG, _MAPPING, _WHOLE, _NUMBER = (
+    "a text",
+    "True or False",
+    "a mapping",
+    "a whole number",
+    "a number",
+)
 # Those that print, and `images`, of which `upscale` says what takes arrays.
 _UNCHECKED = {"verbose", "progress", "images"}
 
 
 def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Raises UsageError for the first argument that is not what the function's annotation says: a path, a
-    list of them, a text, one of several words, a mapping, True or False."""
+    list of them, a text, one of several words, a mapping, a number, True or False."""
     hints = _hints(function)
     for name, value in arguments.items():
         if name in hints:
@@ -41,7 +47,9 @@ def _check(name: str, value: Any, hint: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
             raise UsageError(f"{name} must be {_WHOLE}, not {describe_type(value)}")
         return
-    if {int, float} & kinds:
+    if float in kinds:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise UsageError(f"{name} must be {_NUMBER}, not {describe_type(value)}")
         return
     if bool in kinds:
         if not isinstance(value, bool):

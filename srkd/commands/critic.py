@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srkd.errors import UsageError, choose
-from srkd.files import StrPath, check_path
+from srkd.files import StrPath
 from srkd.terminal import Progress, reports, say
 from srkd.upscaling.opening import Device
 
@@ -76,7 +76,7 @@ def critic(
         UsageError: no such data, teacher or discriminator, or a value out of range.
         SrkdError: a file is damaged or cannot be written.
     """
-    _check(data, teacher, out, steps, rate, crop, batch, scale)
+    _check(steps, rate, crop, batch, scale)
     from srkd.weights.catalogue import find_weights
 
     path = find_weights(teacher)
@@ -112,21 +112,10 @@ def critic(
     return FittedCritic(target, fit.steps, fit.settled, fit.accuracy)
 
 
-def _check(
-    data: StrPath,
-    teacher: StrPath,
-    out: StrPath | None,
-    steps: int,
-    rate: float,
-    crop: int,
-    batch: int,
-    scale: int,
-) -> None:
-    for name, value in (("data", data), ("teacher", teacher), *((("out", out),) if out is not None else ())):
-        check_path(name, value)
+def _check(steps: int, rate: float, crop: int, batch: int, scale: int) -> None:
     for name, value in (("steps", steps), ("crop", crop), ("batch", batch)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if value < 1:
+            raise UsageError(f"{name} must be at least 1, not {value}")
     if not 0 < rate < 1:
         raise UsageError(f"rate must be between 0 and 1, not {rate}")
     choose("scale", scale, (2, 3, 4))

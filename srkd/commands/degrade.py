@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from srkd.data.pairs import Pair, Source, find_pairs, iter_pairs
+from srkd.data.pairs import Pair, Source, find_pairs, iter_pairs, name_images
 from srkd.degradation import Degradation, make_degradation
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import StrPath, write_text
@@ -57,7 +57,7 @@ def degrade(
         raise UsageError("degradation none changes nothing; give real, web, camera, or a mapping")
     if draws < 1 or seed < 0:
         raise UsageError(f"draws must be at least 1 and seed 0 or more, not {draws} and {seed}")
-    folder, files = Path(out), find_pairs(data, scale)
+    folder, files = Path(out), find_pairs(data, scale, only_hr=True)
     _open(folder, {"format": 1, "seed": seed, "scale": scale, "degradation": asdict(mix)})
     named = list(zip(_targets(folder, files, draws), files, strict=True))
     missing = [
@@ -103,9 +103,14 @@ def _open(folder: Path, request: dict[str, Any]) -> None:
 
 
 def _targets(folder: Path, files: Sequence[Source], draws: int) -> list[list[Path]]:
-    """The files of each image's draws; images that differ in their suffix alone keep it."""
-    stems = Counter(path.stem.lower() for path, _ in files)
-    names = [path.stem if stems[path.stem.lower()] == 1 else path.name for path, _ in files]
+    """The files of each image's draws; those in subfolders carry the folder's name, and those that differ
+    in their suffix alone keep it."""
+    full = [name.replace("/", "_") for name in name_images(files)]
+    stems = Counter(Path(name).stem.lower() for name in full)
+    names = [Path(name).stem if stems[Path(name).stem.lower()] == 1 else name for name in full]
+    for name, count in Counter(name.lower() for name in names).items():
+        if count > 1:
+            raise UsageError(f"{count} images would be named {name}; rename them")
     return [[folder / f"{name}_{draw}.png" for draw in range(draws)] for name in names]
 
 
