@@ -9,21 +9,15 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from srkd.errors import UsageError
 from srkd.files import StrPath, check_path, describe_type
 
-# What annotations ask for, in words. The ranges of numbers are left to the functions.
-_TEXT, _FLAG, _MAPPING, _WHOLE, _NUMBER = (
-    "a text",
-    "True or False",
-    "a mapping",
-    "a whole number",
-    "a number",
-)
+# What annotations ask for, in words. Numbers and their ranges are left to the functions, which know both.
+_TEXT, _FLAG, _MAPPING = "a text", "True or False", "a mapping"
 # Those that print, and `images`, of which `upscale` says what takes arrays.
 _UNCHECKED = {"verbose", "progress", "images"}
 
 
 def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """Raises UsageError for the first argument that is not what the function's annotation says: a path, a
-    list of them, a text, one of several words, a mapping, a number, True or False."""
+    list of them, a text, one of several words, a mapping, True or False."""
     hints = _hints(function)
     for name, value in arguments.items():
         if name in hints:
@@ -43,13 +37,9 @@ def _check(name: str, value: Any, hint: Any) -> None:
     if value is None and NoneType in kinds:
         return
     words = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
-    if kinds <= {int, NoneType}:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UsageError(f"{name} must be {_WHOLE}, not {describe_type(value)}")
-        return
-    if float in kinds:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise UsageError(f"{name} must be {_NUMBER}, not {describe_type(value)}")
+    mapping = dict in {get_origin(kind) for kind in kinds}
+    # A word or a mapping, as of degradations, is checked by what it is for.
+    if {int, float} & kinds or (mapping and str in kinds):
         return
     if bool in kinds:
         if not isinstance(value, bool):
@@ -63,12 +53,10 @@ def _check(name: str, value: Any, hint: Any) -> None:
         _check_list(name, value, kinds)
     elif kinds >= set(get_args(StrPath)):
         check_path(name, value)
-    else:
-        wanted = [(str, _TEXT)] * (str in kinds)
-        wanted += [(dict, _MAPPING)] * any(get_origin(kind) is dict for kind in kinds)
-        if wanted and not isinstance(value, tuple(kind for kind, _ in wanted)):
-            told = " or ".join(text for _, text in wanted)
-            raise UsageError(f"{name} must be {told}, not {describe_type(value)}")
+    elif str in kinds and not isinstance(value, str):
+        raise UsageError(f"{name} must be {_TEXT}, not {describe_type(value)}")
+    elif mapping and not isinstance(value, dict):
+        raise UsageError(f"{name} must be {_MAPPING}, not {describe_type(value)}")
 
 
 def _check_list(name: str, value: Any, kinds: set[Any]) -> None:
