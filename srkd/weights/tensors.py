@@ -14,6 +14,7 @@ from torch import Tensor
 
 from srkd.errors import SrkdError, UsageError, first_line
 from srkd.weights.catalogue import kind_of
+from srkd.weights.quiet import ignoring_warnings
 
 State = dict[str, Tensor]
 
@@ -45,7 +46,8 @@ def read_states(path: Path) -> list[tuple[str, State]]:
         elif _is_torchscript(path):
             content = torch.jit.load(path, map_location="cpu").state_dict()
         else:
-            content = _unpickle(path)
+            with ignoring_warnings():
+                content = _unpickle(path)
     except Exception as error:  # whatever a damaged or hostile file raises
         raise SrkdError(f"{path} holds no weights that can be loaded safely: {first_line(error)}") from error
     found = [(name, state) for name, state in _walk("", content, 0) if not _is_other(name)]
