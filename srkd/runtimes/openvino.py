@@ -17,8 +17,8 @@ from srkd.runtimes.runner import UNKNOWN_MEMORY, Run, Runner, check_cpu
 
 
 def import_openvino() -> ModuleType:
-    """OpenVINO without its telemetry, which keeps a device id in the user's home and sends an event as soon as
-    it is imported, unless the package for that is missing."""
+    """OpenVINO without its telemetry, which keeps a device id in the user's home and sends an event as soon
+    as it is imported, unless the package for that is missing."""
     modules: dict[str, Any] = sys.modules
     hide = "openvino" not in modules and "openvino_telemetry" not in modules
     if hide:
