@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -195,13 +196,22 @@ def call(name: str, words: Sequence[str]) -> Any:
 
 
 def _normalise(words: Sequence[str], flags: set[str]) -> list[str]:
-    """Option names with dashes, `--a.b VALUE` as `--set a.b=VALUE`, and flags with a value as one word."""
+    """Option names with dashes, `--a.b VALUE` as `--set a.b=VALUE`, flags with a value as one word, and `-`,
+    which stands for a stream, where it is not taken for an option."""
     result: list[str] = []
+    streams: list[str] = []
     queue = list(words)
     while queue:
         word = queue.pop(0)
         if word == "--":
-            return [*result, word, *queue]
+            streams += queue
+            break
+        if word == "-":
+            if result and re.fullmatch(r"-\w|--[\w-]+", result[-1]) and result[-1] not in flags:
+                result[-1] += "=-"
+            else:
+                streams.append(word)
+            continue
         option, found, value = word.partition("=")
         if word.startswith("--") and "." in option:
             if not found:
@@ -216,7 +226,7 @@ def _normalise(words: Sequence[str], flags: set[str]) -> list[str]:
             result.append(option + found + value)
         else:
             result.append(word)
-    return result
+    return [*result, "--", *streams] if streams else result
 
 
 def _merge_recipe(command: Command, given: dict[str, Any]) -> dict[str, Any]:

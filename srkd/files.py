@@ -31,6 +31,23 @@ def describe_type(value: Any) -> str:
     return f"an {name}" if name[0].lower() in "aeio" else f"a {name}"
 
 
+def is_file(path: StrPath) -> bool:
+    """Whether there is a file; False, where Path.is_file raises, for names that are too long and folders that
+    may not be entered."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: StrPath) -> bool:
+    """Whether there is a folder; False as for `is_file`."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
 # What to do where a file cannot be written, by what the system says; EFBIG is a limit on a file's size.
 _REMEDIES = {
     ("ENOSPC", "EDQUOT", "EFBIG"): "{reason}; free some space or choose another place",
@@ -39,7 +56,8 @@ _REMEDIES = {
     ("EISDIR",): "there is a folder of that name; choose another name",
     ("ENOTDIR", "EEXIST"): "{file} is a file, not a folder; choose another place",
 }
-# What file systems allow for a name: bytes, on Windows characters.
+# What most file systems allow for a name: bytes, on Windows characters. Encrypting ones allow less, and say
+# so.
 _LONGEST_NAME = 255
 
 
@@ -54,17 +72,35 @@ def replacing(path: StrPath) -> Iterator[Path]:
     """
     path = Path(path)
     # The suffix stays last: writers such as Pillow choose the format by it.
-    temporary = path.with_name(_hidden_name(path.stem, f".part{path.suffix}"))
+    temporary = None
     try:
         _make_folder(path)
+        temporary = path.with_name(_hidden_name(path, f".part{path.suffix}"))
         yield temporary
         _flush(temporary)
         _replace(temporary, path)
     except OSError as error:
         raise explain_write_error(path, error) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: StrPath) -> None:
+    """Makes a file's folder, and raises now what would otherwise be raised when the work is done.
+
+    Raises:
+        SrkdError: the file cannot be written; the message says why and what to do.
+    """
+    path = Path(path)
+    try:
+        _make_folder(path)
+        temporary = path.with_name(_hidden_name(path, f".part{path.suffix}"))
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise explain_write_error(path, error) from error
 
 
 @contextlib.contextmanager
@@ -76,9 +112,10 @@ def publish(path: StrPath, beside: Sequence[str] = ()) -> Iterator[Path]:
         SrkdError: the files cannot be written; the message says why and what to do.
     """
     path = Path(path)
-    folder = path.with_name(_hidden_name(path.stem, ".part"))
+    folder = None
     try:
         _make_folder(path)
+        folder = path.with_name(_hidden_name(path, ".part"))
         folder.mkdir()
         draft = folder / path.name
         yield draft
@@ -90,15 +127,23 @@ def publish(path: StrPath, beside: Sequence[str] = ()) -> Iterator[Path]:
     except OSError as error:
         raise explain_write_error(path, error) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hidden_name(stem: str, ending: str) -> str:
-    """A name that no other process or thread uses, cut to what file systems allow."""
-    ending = f".{secrets.token_hex(4)}{ending}"
-    while stem and _length(f".{stem}{ending}") > _LONGEST_NAME:
+def _hidden_name(path: Path, ending: str) -> str:
+    """A name beside a path that no other process or thread uses, cut to what the file system allows."""
+    stem, ending, longest = path.stem, f".{secrets.token_hex(4)}{ending}", _longest_name(path.parent)
+    while stem and _length(f".{stem}{ending}") > longest:
         stem = stem[:-1]
     return f".{stem}{ending}"
+
+
+def _longest_name(folder: Path) -> int:
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows, and file systems that do not say
+        return _LONGEST_NAME
 
 
 def _length(name: str) -> int:
@@ -107,9 +152,9 @@ def _length(name: str) -> int:
 
 def _make_folder(path: Path) -> None:
     """Makes a file's folder, and raises now what would otherwise be raised when the work is done."""
-    if _length(path.name) > _LONGEST_NAME:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     path.parent.mkdir(parents=True, exist_ok=True)
+    if _length(path.name) > _longest_name(path.parent):
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 

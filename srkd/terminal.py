@@ -3,6 +3,7 @@
 import functools
 import inspect
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ T = TypeVar("T")
 
 # Lines are left whole: a path that is cut in two cannot be copied.
 console = Console(highlight=False, soft_wrap=True)
+errors = Console(highlight=False, soft_wrap=True, stderr=True)
 
 
 class Progress(Protocol):
@@ -35,6 +37,7 @@ class Advance(Protocol):
 class _Listener(NamedTuple):
     verbose: bool = True
     progress: Progress | None = None
+    stderr: bool = False
     answers: bool = False
 
 
@@ -82,6 +85,16 @@ def silence() -> Iterator[None]:
 
 
 @contextmanager
+def on_stderr() -> Iterator[None]:
+    """What is printed inside goes to standard error; standard output is for data."""
+    token = _listener.set(_listener.get()._replace(stderr=True))
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
 def answering() -> Iterator[None]:
     """Inside, what `answer` is given is printed whatever else is silent: somebody typed a question."""
     token = _listener.set(_listener.get()._replace(answers=True))
@@ -89,6 +102,10 @@ def answering() -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def _console() -> Console:
+    return errors if _listener.get().stderr else console
 
 
 def answer(renderable: RenderableType) -> None:
@@ -102,30 +119,30 @@ def answer(renderable: RenderableType) -> None:
 def say(message: str) -> None:
     """Prints a line; brackets in it are text, not markup."""
     if _listener.get().verbose:
-        console.print(message, markup=False)
+        _console().print(message, markup=False)
 
 
 def note(message: str, kind: str = "note") -> None:
     """Prints a line behind a coloured word: `note`, `warning`, `left out`."""
     if _listener.get().verbose:
-        console.print(Text.assemble((f"{kind}:", "yellow"), f" {message}"))
+        _console().print(Text.assemble((f"{kind}:", "yellow"), f" {message}"))
 
 
 def show(renderable: RenderableType) -> None:
     """Prints a table or another of rich's objects."""
     if _listener.get().verbose:
-        console.print(renderable)
+        _console().print(renderable)
 
 
 def heading(title: str) -> None:
     """Prints a rule with a title."""
     if _listener.get().verbose:
-        console.rule(title)
+        _console().rule(title)
 
 
 def is_interactive() -> bool:
     """Whether progress bars are seen: a terminal, and not silent."""
-    return console.is_terminal and _listener.get().verbose
+    return _console().is_terminal and _listener.get().verbose
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
@@ -146,9 +163,13 @@ def _release(held: bool) -> Iterator[None]:
 
 
 @contextmanager
-def progress(description: str, total: float, done: float = 0.0) -> Iterator[Advance]:
+def progress(
+    description: str, total: float, done: float = 0.0, every: float | None = None
+) -> Iterator[Advance]:
     """Yields a function `advance(amount, note)` that advances a progress bar with an estimate, shown on a
-    terminal with the note behind it, and calls the caller's `progress`. `done` is what was done before."""
+    terminal with the note behind it, and calls the caller's `progress`. `done` is what was done before. Where
+    no bar is seen, a line with an estimate goes to standard error at most `every` so many seconds, if
+    given."""
     listener = _listener.get()
     columns = [
         *rich.progress.Progress.get_default_columns(),
@@ -157,16 +178,30 @@ def progress(description: str, total: float, done: float = 0.0) -> Iterator[Adva
     ]
     # A terminal shows one bar at a time; work inside other work, and in other threads, goes without.
     shown = is_interactive() and _bar.acquire(blocking=False)
-    bar = rich.progress.Progress(*columns, console=console, transient=True, disable=not shown)
+    bar = rich.progress.Progress(*columns, console=_console(), transient=True, disable=not shown)
     with _release(shown), bar:
         task = bar.add_task(description, total=total, note="")
         bar.update(task, completed=done)
+        begun, before = time.monotonic(), done
+        told = begun
 
         def advance(amount: float, note: str = "", /) -> None:
-            nonlocal done
+            nonlocal done, told
             done += amount
+            now = time.monotonic()
+            if every is not None and listener.verbose and not is_interactive() and now - told >= every:
+                told = now
+                left = (now - begun) * (total - done) / max(done - before, 1e-9)
+                errors.print(f"{description}: {done / max(total, 1e-9):.0%}, about {_in_words(left)} left")
             bar.update(task, advance=amount, note=note)
             if listener.progress is not None:
                 listener.progress(description, done, total)
 
         yield advance
+
+
+def _in_words(seconds: float) -> str:
+    """A time, to the precision of an estimate."""
+    if seconds < 90:
+        return f"{max(seconds, 0):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

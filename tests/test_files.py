@@ -4,11 +4,12 @@ import errno
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from srkd import SrkdError
-from srkd.files import publish, replacing, write_text
+from srkd.files import check_writable, publish, replacing, write_text
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions and names as POSIX has them")
 
@@ -55,6 +56,39 @@ def test_names_as_long_as_allowed(tmp_path, writer, letter):
     with pytest.raises(SrkdError, match="its name is too long; choose a shorter one"):
         writer(tmp_path / (letter + name))
     assert {p.suffix for p in tmp_path.iterdir()} <= {".txt", ".bin"}
+
+
+@posix
+@pytest.mark.parametrize("writer", WRITERS)
+def test_names_as_long_as_an_encrypting_file_system_allows(tmp_path, writer, monkeypatch):
+    """143 bytes, on the NAS boxes that encrypt by eCryptfs."""
+    monkeypatch.setattr(os, "pathconf", lambda path, name: 143)
+    real = os.open
+
+    def limited(path, *rest, **options):
+        assert len(os.fsencode(Path(path).name)) <= 143
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", limited)
+    writer(tmp_path / ("a" * 139 + ".txt"))
+    assert max(len(path.name) for path in tmp_path.iterdir()) == 143
+    with pytest.raises(SrkdError, match="its name is too long"):
+        writer(tmp_path / ("a" * 140 + ".txt"))
+
+
+def test_what_cannot_be_written_is_known_before(tmp_path):
+    check_writable(tmp_path / "new" / "x.txt")
+    assert [path.name for path in tmp_path.rglob("*")] == ["new"]
+    (tmp_path / "old.txt").write_text("old")
+    check_writable(tmp_path / "old.txt")
+    assert (tmp_path / "old.txt").read_text() == "old"
+    for name, words in (
+        ("a" * 300, "its name is too long"),
+        ("new", "there is a folder of that name"),
+        ("old.txt/x", "old.txt is a file, not a folder"),
+    ):
+        with pytest.raises(SrkdError, match=words):
+            check_writable(tmp_path / name)
 
 
 @pytest.mark.parametrize("writer", WRITERS)

@@ -66,3 +66,36 @@ def test_a_terminal_shows_one_bar_at_a_time(monkeypatch):
     with progress("next", 1) as advance:
         advance(1)
     assert live == [True] and not terminal._bar.locked()
+
+
+def test_a_line_now_and_then_where_no_bar_is_seen(capsys, monkeypatch):
+    """By a clock of our own: 10 s for each tenth."""
+    now = [0.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+
+    def work(**options):
+        with progress("working", 100, **options) as advance:
+            for _ in range(10):
+                now[0] += 10
+                advance(10)
+
+    work(every=30)
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.splitlines() == [
+        "working: 30%, about 70 s left",
+        "working: 60%, about 40 s left",
+        "working: 90%, about 10 s left",
+    ]
+    work()
+    with terminal.silence():
+        work(every=30)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_said_beside_data(capsys):
+    with terminal.on_stderr():
+        terminal.say("a line")
+        terminal.note("a note")
+    terminal.say("another")
+    assert capsys.readouterr() == ("another\n", "a line\nnote: a note\n")

@@ -16,7 +16,6 @@ from srkd import metrics
 from srkd.commands.evaluating.words import check_options, name_apart, open_runners, sort_words, split_variants
 from srkd.data import Pair
 from srkd.data.benchmarks import Benchmark, Results, find_results, open_set
-from srkd.data.pairs import list_sources
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, write_text
 from srkd.reports.scores import image_table, mean_table, to_csv, to_latex
@@ -80,7 +79,7 @@ def evaluate(
         in dB; that of equal images is infinite, in the JSON file null. Of several models or benchmarks
         `{protocol, scale, results}`, each result as above with `data`, `parameters`, `macs` (multiply-
         accumulates for a 1280x720 output) and `time` (over that of the first network on the same images and
-        runtime), None where they are not known. With `dry_run`, `{pairs: {benchmark: [{hr, lr}]}}`.
+        runtime), None where they are not known. With `dry_run`, `{pairs: {benchmark: [{hr, lr, sr}]}}`.
 
     Raises:
         UsageError: no such model, data or protocol, or images that do not fit.
@@ -132,14 +131,17 @@ def _report(results: list[dict[str, Any]], files: Mapping[str, StrPath | None]) 
 
 def _list_pairs(benchmark: Benchmark, models: Sequence[Model]) -> list[dict[str, Any]]:
     """Prints the pairs of a benchmark, and returns them."""
-    pairs = list_sources(benchmark.files)
-    if not benchmark.files:
-        say(f"{len(benchmark.names)} pairs of the packed set {benchmark.name}")
-        pairs = [{"hr": name, "lr": name} for name in benchmark.names]
-    for model in models:
-        if isinstance(model, Results):
-            for name in benchmark.names:
-                say(f"{name} <- {model.files[name]}")
+    pairs: list[dict[str, Any]] = [
+        {"hr": str(hr), "lr": None if lr is None else str(lr)} for hr, lr in benchmark.files
+    ] or [{"hr": name, "lr": name} for name in benchmark.names]
+    results = [model for model in models if isinstance(model, Results)]
+    for pair, name in zip(pairs, benchmark.names, strict=True):
+        if results:
+            pair["sr"] = [str(model.files[name]) for model in results]
+        if len(results) == len(models):
+            pair.pop("lr")
+        parts = [pair["lr"] or "bicubic"] if "lr" in pair else []
+        say(f"{pair['hr']} <- {', '.join([*parts, *pair.get('sr', [])])}")
     return pairs
 
 
@@ -204,8 +206,8 @@ def _compare_times(models: Sequence[Model], seconds: np.ndarray) -> list[float |
     """For each model the median over images `(images, models)` of its time over that of the first network;
     None for what the same runtime does not run, and where there is nothing to compare."""
     runtimes = [x.runtime if isinstance(x, Runner) and x.run is not None else None for x in models]
-    first = next((k for k, runtime in enumerate(runtimes) if runtime is not None), 0)
-    if runtimes.count(runtimes[first]) < 2:
+    first = next((k for k, runtime in enumerate(runtimes) if runtime is not None), None)
+    if first is None or runtimes.count(runtimes[first]) < 2:
         return [None] * len(models)
     ratios = np.median(seconds / seconds[:, first : first + 1], axis=0)
     return [float(x) if kind == runtimes[first] else None for x, kind in zip(ratios, runtimes, strict=True)]

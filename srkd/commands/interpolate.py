@@ -42,7 +42,7 @@ def interpolate(
         UsageError: no such weights, weights of another package, different architectures, alpha outside 0 to
             1, or a file that exists.
     """
-    from srkd.weights.store import load_own_generator, save_generator
+    from srkd.weights.store import blend, load_own_generator, save_generator
 
     if not 0 <= alpha <= 1:
         raise UsageError(f"--alpha is a share from 0 to 1, not {alpha:g}")
@@ -53,11 +53,7 @@ def interpolate(
         raise UsageError(f"{target} exists; replace it with --overwrite, or choose another --out")
     near, far = load_own_generator(first), load_own_generator(second)
     check_same_config(near.config, far.config, first, second)
-    weights = near.state_dict()
-    for key, value in far.state_dict().items():
-        # Integers, the counters of batch norm, stay the second's.
-        if value.is_floating_point():
-            value.copy_(weights[key].lerp(value, alpha))
+    blend(near, far, alpha)
     known = {key: value for key, value in far.info.items() if key not in ("format", "kind", "psnr")}
     shares = {"alpha": alpha, "of": [name_by_hash(find_weights(weights)) for weights in (first, second)]}
     save_generator(far, target, **{**known, "interpolation": shares})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,28 +10,27 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from srkd.data.packed import (
-    HR,
-    JOURNAL,
     LR,
     MANIFEST,
-    VALIDATION,
     Appender,
+    draws_identity,
     is_packed,
+    map_hr,
     map_images,
-    read_manifest,
     teacher_file,
 )
-from srkd.data.pairs import Source, find_pairs, iter_pairs, list_sources, name_images
-from srkd.data.sets import choose_validation, read_hash_list
+from srkd.data.packing import LR_SOURCES, pack
+from srkd.data.pairs import Source, find_pairs, list_sources, name_images
+from srkd.data.sets import read_hash_list
+from srkd.degradation import make_degradation
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import StrPath, hash_file, write_text
 from srkd.runtimes.runner import Runner, put
-from srkd.terminal import Progress, note, reports, say, track
+from srkd.terminal import Progress, reports, say, track
 from srkd.upscaling.opening import Precision, open_runner
 from srkd.weights.catalogue import find_weights
 
 _LOCK = ".lock"
-_LR_SOURCES = "lr_sources"
 
 
 @reports
@@ -40,11 +40,15 @@ def prepare(
     *,
     scale: int = 4,
     lr: StrPath | None = None,
+    degradation: dict[str, Any] | str = "none",
+    draws: int = 1,
+    seed: int = 0,
     val: StrPath | None = None,
     teacher: Sequence[StrPath] | StrPath | None = None,
     teacher_precision: Literal["uint8", "float16"] = "uint8",
     precision: Precision = "auto",
     tile: int = 0,
+    clean_target: Literal["teacher", "hr"] = "teacher",
     skip_bad: bool = False,
     dry_run: bool = False,
     verbose: bool = True,
@@ -60,6 +64,10 @@ def prepare(
         out: folder to write; it takes about the images' width x height x 3 bytes.
         scale: the super-resolution factor, 2, 3 or 4.
         lr: folder of LR images, when it does not lie inside `data`, or is one of several.
+        degradation: how LR is made of whole images, as in training: `none` for bicubic, `real`, `web`,
+            `camera`, or a mapping. Training then reads the stored pairs, and needs no degradation itself.
+        draws: degradations of each image; LR and the teachers' outputs are stored for each, HR once.
+        seed: decides the degradations.
         val: the images to set aside for validation, a list as `sha256sum` writes it; every 40th when not
             given.
         teacher: weights whose outputs to add, in the forms of training; may be given several times. A set
@@ -68,6 +76,8 @@ def prepare(
         precision: of a teacher that torch runs: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA. A CPU that
             multiplies bfloat16 is about twice as fast with `bf16`.
         tile: side in LR pixels of the tiles that a teacher works on; whole images when 0.
+        clean_target: what is stored as a teacher's output where the degradation left LR clean: the teacher's,
+            or `hr`, since a teacher that restores smooths what needs no restoring.
         skip_bad: leave out images that cannot be read, with a note, instead of stopping.
         dry_run: list the pairs of HR and LR, and pack nothing.
         verbose: print what is done.
@@ -81,6 +91,7 @@ def prepare(
         SrkdError: an image cannot be read, or the disk is full; what is packed by then is kept.
     """
     choose("scale", scale, (2, 3, 4))
+    choose("clean target", clean_target, ("teacher", "hr"))
     folder = Path(out)
     if folder.is_file():
         raise UsageError(f"{folder} is a file; give a folder")
@@ -88,28 +99,24 @@ def prepare(
     others = [path for path in folder.iterdir() if path.name != _LOCK] if folder.is_dir() else []
     if others and not is_packed(folder):
         raise UsageError(f"{folder} is not empty, and is not a packed data set; give another folder")
-    files = find_pairs(data, scale, lr, skip_bad)
+    mix = make_degradation(degradation)
+    _check_draws(mix is not None, lr, draws, seed)
+    files = find_pairs(data, scale, lr, skip_bad, only_hr=mix is not None)
     if dry_run:
         return {"pairs": list_sources(files)}
     listed = read_hash_list(Path(val)) if val is not None else None
     named = [teacher] if isinstance(teacher, str | Path) else teacher or []
     teachers = [find_weights(name) for name in named]
-    request = {
-        "format": 1,
-        "scale": scale,
-        "resampler": "given" if files[0][1] else "matlab-bicubic",
-        "sources": _describe_files([hr for hr, _ in files], name_images(files)),
-        "val": listed,
-    }
-    if files[0][1]:
-        small = [lr for _, lr in files if lr is not None]
-        request[_LR_SOURCES] = _describe_files(small, [path.name for path in small])
+    drawn = {} if mix is None else {"degradation": asdict(mix), "draws": draws, "seed": seed}
+    request = {**_describe(files, scale), "val": listed, **drawn}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / _LOCK, timeout=0):
-            manifest = _pack(folder, files, request, skip_bad)
+            manifest = pack(folder, files, request, skip_bad)
             for path in teachers:
-                manifest = _add_teacher(folder, manifest, path, teacher_precision, precision, tile)
+                manifest = _add_teacher(
+                    folder, manifest, path, teacher_precision, precision, tile, clean_target
+                )
             return manifest
     except Timeout:
         raise UsageError(f"another process is packing into {folder}") from None
@@ -120,78 +127,27 @@ def prepare(
         ) from error
 
 
+def _check_draws(drawn: bool, lr: StrPath | None, draws: int, seed: int) -> None:
+    if draws < 1 or not 0 <= seed < 2**63:
+        raise UsageError(f"draws must be at least 1 and seed from 0 to 2^63 - 1, not {draws} and {seed}")
+    if drawn and lr is not None:
+        raise UsageError("LR comes from --lr or is made by --degradation; give one of them")
+    if not drawn and draws > 1:
+        raise UsageError("--draws needs a --degradation: without one all LR images would be the same")
+
+
+def _describe(files: Sequence[Source], scale: int) -> dict[str, Any]:
+    """What the manifest says of the files of a set."""
+    found = {"format": 1, "scale": scale, "resampler": "matlab-bicubic"}
+    found["sources"] = _describe_files([hr for hr, _ in files], name_images(files))
+    if files[0][1]:
+        small = [lr for _, lr in files if lr is not None]
+        found |= {"resampler": "given", LR_SOURCES: _describe_files(small, [path.name for path in small])}
+    return found
+
+
 def _describe_files(paths: Sequence[Path], names: Sequence[str]) -> list[list[Any]]:
     return [[name, path.stat().st_size] for path, name in zip(paths, names, strict=True)]
-
-
-def _pack(
-    folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool
-) -> dict[str, Any]:
-    """Packs the images, or what an earlier call left of them; returns the manifest."""
-    if (folder / MANIFEST).is_file():
-        manifest = read_manifest(folder)
-        wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
-        # Sets that were packed before LR files were recorded have none.
-        differing = [
-            key
-            for key in wanted
-            if manifest.get(key) != wanted[key] and (key in manifest or key != _LR_SOURCES)
-        ]
-        if differing:
-            raise UsageError(
-                f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
-            )
-        say(f"{folder} is packed already: {len(manifest['images'])} images")
-        return manifest
-    appender = Appender(folder, (HR, LR), request)
-    packed = len(appender.entries)
-    if packed:
-        say(f"continuing after {packed} of {len(files)} images")
-    scale, total = request["scale"], len(files) - packed
-    try:
-        found = track(iter_pairs(files[packed:], scale), f"packing {total} images", total)
-        for (_, pair), name in zip(found, [name for name, _ in request["sources"][packed:]], strict=True):
-            if not isinstance(pair, SrkdError):
-                height, width = pair.lr.shape[:2]
-                entry = {"name": name, "sha256": pair.sha256, "height": height, "width": width}
-                appender.append(entry, {HR: pair.hr, LR: pair.lr})
-            elif skip_bad:
-                note(str(pair), "left out")
-                appender.append({"name": name, "left_out": str(pair)}, {})
-            else:
-                raise type(pair)(f"{pair}; fix it, or leave such images out with --skip-bad")
-    finally:
-        appender.commit()
-        appender.close()
-    manifest = _manifest(request, appender.entries)
-    held = [entry for entry in manifest["images"] if entry["validation"]]
-    write_text(folder / VALIDATION, "".join(f"{entry['sha256']}  {entry['name']}\n" for entry in held))
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    (folder / JOURNAL).unlink()
-    left_out = len(manifest["left_out"])
-    say(
-        f"packed {len(manifest['images'])} images ({len(held)} for validation) -> {folder}"
-        + (f"; {left_out} left out, see {MANIFEST}" if left_out else "")
-    )
-    return manifest
-
-
-def _manifest(request: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The manifest of a journal's entries, with the images for validation chosen."""
-    images = [
-        {key: value for key, value in entry.items() if key != "bytes"}
-        for entry in entries
-        if "left_out" not in entry
-    ]
-    if not images:
-        raise UsageError("not one image could be read")
-    chosen = choose_validation([(entry["name"], entry["sha256"]) for entry in images], request["val"])
-    for entry, validation in zip(images, chosen, strict=True):
-        entry["validation"] = validation
-    left_out = [
-        {"name": entry["name"], "reason": entry["left_out"]} for entry in entries if "left_out" in entry
-    ]
-    return {**request, "images": images, "left_out": left_out}
 
 
 def _add_teacher(
@@ -201,12 +157,17 @@ def _add_teacher(
     storage: Literal["uint8", "float16"],
     precision: Precision,
     tile: int,
+    clean_target: str,
 ) -> dict[str, Any]:
     """Adds a teacher's outputs on every image; says how far storage and tiles are from the exact ones."""
     digest, images = hash_file(path, 16), manifest["images"]
     known = manifest.get("teachers", {}).get(digest)
     if known is not None:
-        for was, wanted in ((known["precision"], storage), (known.get("arithmetic", "auto"), precision)):
+        for was, wanted in (
+            (known["precision"], storage),
+            (known.get("arithmetic", "auto"), precision),
+            (known.get("clean_target", clean_target), clean_target),
+        ):
             if was != wanted:
                 raise UsageError(
                     f"{folder} holds the outputs of {path.stem} as {was}; give another folder for {wanted}"
@@ -221,10 +182,19 @@ def _add_teacher(
     # Sets packed before there was a choice name none.
     arithmetic = {} if precision == "auto" else {"arithmetic": precision}
     facts = {"precision": storage, "tile": tile, **arithmetic}
+    draws = draws_identity(manifest)
+    if draws is not None:
+        # An output belongs to its LR: with other draws it is nobody's.
+        facts |= {"draws": draws, "clean_target": clean_target}
     small = map_images(folder / LR, images, 1)
     name, journal = teacher_file(digest, storage), f"journal-{digest}.jsonl"
     appender = Appender(folder, [name], {"teacher": digest, **facts}, journal)
-    entries = _store_outputs(model, path.stem, images, small, appender, name, storage, tile)
+    instead: list[np.ndarray | None] = [None] * len(images)
+    if clean_target == "hr":
+        large = map_hr(folder, images, manifest["scale"])
+        instead = [hr if entry.get("clean") else None for entry, hr in zip(images, large, strict=True)]
+    todo = list(zip(images, small, instead, strict=True))
+    entries = _store_outputs(model, path.stem, todo, appender, name, storage, tile)
     # In image units of [0, 1]; clipping to 0..1 is part of the storage in 8 bit.
     off = {
         "largest": max(entry["largest"] for entry in entries),
@@ -245,21 +215,21 @@ def _add_teacher(
 def _store_outputs(
     model: Runner,
     title: str,
-    images: Sequence[Mapping[str, Any]],
-    small: Sequence[np.ndarray],
+    images: Sequence[tuple[Mapping[str, Any], np.ndarray, np.ndarray | None]],
     appender: Appender,
     name: str,
     storage: str,
     tile: int,
 ) -> list[dict[str, Any]]:
-    """Runs a teacher on the images that are left; returns the entries of all, with how far storage is off."""
+    """Runs a teacher on the images that are left: each its entry, LR, and what is stored in place of the
+    teacher's output, if anything. Returns the entries of all, with how far storage is off."""
     stored = len(appender.entries)
     if stored:
         say(f"{title}: continuing after {stored} of {len(images)} images")
-    todo = list(zip(images, small, strict=True))[stored:]
+    todo = images[stored:]
     try:
-        for entry, lr in track(todo, f"{title} on {len(todo)} images", len(todo)):
-            exact = _enlarge(model, lr, tile)
+        for entry, lr, given in track(todo, f"{title} on {len(todo)} images", len(todo)):
+            exact = _enlarge(model, lr, tile) if given is None else given.astype(np.float32) / 255
             kept = _store(exact, storage)
             gap = np.abs(kept.astype(np.float32) / (255 if storage == "uint8" else 1) - exact)
             appender.append(

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from srkd.errors import SrkdError, UsageError, first_line
-from srkd.files import StrPath, check_path, describe_type, hash_file
+from srkd.files import StrPath, check_path, describe_type, hash_file, is_file, is_folder
 from srkd.images.folders import describe
 from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
 from srkd.images.reading import measure
@@ -19,6 +19,8 @@ from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
 from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights, open_fastest
+from srkd.upscaling.sharpness import find_pair
+from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
 from srkd.weights.catalogue import find_weights
 
 
@@ -43,8 +45,9 @@ def upscale(
     *,
     weights: StrPath | None = None,
     scale: float | None = None,
+    sharpness: float | None = None,
     format: Literal["keep", "png", "jpg", "webp", "tiff", "bmp", "avif"] = "keep",
-    quality: int = 95,
+    quality: int | None = None,
     tta: bool = False,
     tile: int | Literal["auto"] = "auto",
     backend: Backend = "auto",
@@ -58,19 +61,21 @@ def upscale(
 ) -> list[Path]:
     """Upscale images: files, globs, and folders with everything in them.
 
-    Depth (8 or 16 bit), gray, transparency, colour profile, EXIF and resolution are kept where the format
-    holds them; EXIF's orientation is applied. Each output appears whole or not at all. A job into a folder
-    resumes when it is run again: images that are done are not done twice. An image that fails does not stop
-    the others.
+    Depth (8 or 16 bit), gray, transparency, colour profile, EXIF, IPTC, XMP, texts and resolution are kept
+    where the format holds them, and what it does not hold is said; EXIF's orientation is applied. Each output
+    appears whole or not at all. A job into a folder resumes when it is run again: images that are done are
+    not done twice. An image that fails does not stop the others.
 
     Args:
-        images: image files, quoted globs, or folders, whose structure is kept.
-        out: the file to write, or a folder (where names are kept).
+        images: image files, quoted globs, or folders, whose structure is kept; `-` is standard input.
+        out: the file to write, or a folder (where names are kept); `-` is standard output.
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
+        sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones; between them their
+            weights are interpolated, as `srkd interpolate` does.
         format: of the files in a folder; `keep` is the input's (PNG where that cannot be written).
-        quality: 1 to 100, of JPEG, WebP and AVIF.
+        quality: 1 to 100, of JPEG, WebP and AVIF; 95 when not given, and none lost where a WebP lost none.
         tta: average over the eight flips and rotations, which takes eight times as long and is slightly
             better.
         tile: side of the tiles in LR pixels, which bounds the memory used; `auto` chooses it by free memory,
@@ -92,37 +97,47 @@ def upscale(
         SrkdError: some image could not be read or written; the others are done.
     """
     side = None if tile == "auto" else tile
-    check_options(tile=side, quality=quality, scale=scale, threads=threads, megapixels=megapixels)
+    check_options(
+        tile=side, quality=quality, scale=scale, threads=threads, megapixels=megapixels, sharpness=sharpness
+    )
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
     check_path("out", out)
-    target = Path(out)
-    plan = _plan(_check_inputs(images), target, format)
     weights = weights or default_weights()
     check_path("weights", weights)
-    settings = {"scale": scale, "quality": quality, "tta": bool(tta)}
-    journal = Journal(target, {"weights": _identify(weights), **settings})
-    todo = _leave_out_done(plan, journal, overwrite)
-    if not todo:
-        say(f"all {len(plan.jobs)} images were upscaled before -> {target}")
-        _complain(plan.failures, len(plan.failures), "images or folders")
-        return []
-    model = open_fastest(weights, scale, backend=backend, device=device, precision=precision, threads=threads)
-    runner = average_flips(model) if tta else model
-    options = {"quality": quality, "tile": side, "megapixels": megapixels}
-    made, failures = _enlarge_all(
-        runner, todo, scale or model.scale, options, None if plan.alone else journal
-    )
-    say(f"{_summarise(plan, len(todo), len(made), scale or model.scale, model)} -> {target}")
-    what = "images or folders" if plan.failures else "images"
-    _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
-    return made
+    with replace_streams(_check_inputs(images), out, format) as (inputs, target, shown):
+        plan = _plan(inputs, target, format)
+        settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
+        journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
+        todo = _leave_out_done(plan, journal, overwrite)
+        if not todo:
+            say(f"all {len(plan.jobs)} images were upscaled before -> {shown}")
+            _complain(plan.failures, len(plan.failures), "images or folders")
+            return []
+        model = open_fastest(
+            weights,
+            scale,
+            backend=backend,
+            device=device,
+            precision=precision,
+            threads=threads,
+            sharpness=sharpness,
+        )
+        runner = average_flips(model) if tta else model
+        factor = scale or model.scale
+        options = {"quality": quality, "tile": side, "megapixels": megapixels}
+        made, failures = _enlarge_all(runner, todo, factor, options, None if plan.alone else journal)
+        say(f"{_summarise(plan, len(todo), len(made), factor, model)} -> {shown}")
+        what = "images or folders" if plan.failures else "images"
+        _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
+    return [] if shown == STANDARD_OUTPUT else made
 
 
 def _enlarge_all(
     runner: Runner, jobs: Sequence[Job], scale: float, options: dict[str, Any], journal: Journal | None
 ) -> tuple[list[Path], list[str]]:
-    """Enlarges images; returns the files written and what went wrong.
+    """Enlarges images, and says what they lose by their formats; returns the files written and what went
+    wrong.
 
     Args:
         runner: what enlarges.
@@ -132,19 +147,25 @@ def _enlarge_all(
         journal: takes note of what is done; without it the first error is raised.
     """
     made, failures = [], []
-    with progress_of("upscaling", sum(measure(job.source) for job in jobs)) as advance:
+    lost: dict[str, list[str]] = {}
+    with progress_of("upscaling", sum(measure(job.source) for job in jobs), every=30) as advance:
         for job in jobs:
             try:
-                enlarge_file(runner, *job, scale, advance=advance, **options)
+                sentences = enlarge_file(runner, *job, scale, advance=advance, **options)
             except Exception as error:  # whatever one image does must not end the others
                 if journal is None:
                     raise
                 told = str(error) if isinstance(error, SrkdError) else f"{job.source}: {first_line(error)}"
                 failures.append(told)
-            else:
-                made.append(job.target)
-                if journal is not None:
-                    journal.add(job)
+                continue
+            made.append(job.target)
+            for sentence in sentences:
+                lost.setdefault(sentence, []).append(job.source.name)
+            if journal is not None:
+                journal.add(job)
+    for sentence, names in lost.items():
+        images = names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
+        note(f"{sentence}: {images}", "left out")
     return made, failures
 
 
@@ -167,8 +188,9 @@ def _check_inputs(images: Any) -> list[str]:
     )
 
 
-def _identify(weights: StrPath) -> str:
-    return BICUBIC if str(weights) == BICUBIC else hash_file(find_weights(weights), 16)
+def _identify(weights: StrPath, sharpness: float | None) -> str:
+    names = [weights] if sharpness is None else find_pair(weights)
+    return "+".join(BICUBIC if str(name) == BICUBIC else hash_file(find_weights(name), 16) for name in names)
 
 
 def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]:
@@ -178,7 +200,7 @@ def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]
         UsageError: the output of one exists.
     """
     todo = plan.jobs if overwrite or plan.alone else [job for job in plan.jobs if not journal.holds(job)]
-    existing = [job.target for job in todo if job.target.exists()]
+    existing = [job.target for job in todo if is_file(job.target)]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists; replace it with --overwrite, or choose another -o")
     return todo
@@ -213,18 +235,38 @@ def _plan(texts: Sequence[str], out: Path, format: str) -> _Plan:
     if inputs.left_out:
         note(describe(inputs.left_out), "left out")
     alone = not inputs.from_folder and len(inputs.images) == 1 and not inputs.failures
-    to_file = out.suffix != "" and not out.is_dir()
+    to_file = out.suffix != "" and not is_folder(out)
     if alone and to_file:
         check_suffix(out)
         (source,) = inputs.images
         if _same_place(out, source):
             raise UsageError(f"{out} is the image to upscale; give another -o")
         return _Plan([Job(source, out)], inputs.failures, alone)
-    if out.is_file() or (to_file and out.suffix.lower() in FORMATS):
+    if is_file(out) or (to_file and out.suffix.lower() in FORMATS):
         raise UsageError(f"several images do not fit into the file {out}; give -o a folder")
-    jobs = [Job(source, out / _rename(relative, format)) for source, relative in inputs.images.items()]
+    jobs = [Job(source, out / name) for source, name in _name_outputs(inputs.images, format).items()]
     _check_targets(jobs)
     return _Plan(jobs, inputs.failures, alone)
+
+
+def _name_outputs(found: Mapping[Path, Path], format: str) -> dict[Path, Path]:
+    """The outputs' paths inside their folder. Of images that differ in their suffixes alone and would become
+    one file, each keeps its suffix in its name, which is said."""
+    names = {source: _rename(relative, format) for source, relative in found.items()}
+    sources: dict[Path, list[Path]] = {}
+    for source, name in names.items():
+        sources.setdefault(name, []).append(source)
+    kept = []
+    for name, same in sources.items():
+        # What has one name in two folders is no matter of suffixes.
+        if len(same) > 1 and len({found[source] for source in same}) == len(same):
+            for source in same:
+                names[source] = name.with_name(found[source].name + name.suffix)
+                kept.append(str(names[source]))
+    if kept:
+        some = ", ".join(kept[:4]) + (", ..." if len(kept) > 4 else "")
+        note(f"images that differ in their suffixes alone keep them in their names: {some}")
+    return names
 
 
 def _check_targets(jobs: Sequence[Job]) -> None:

@@ -151,10 +151,11 @@ def _match(
                 if stem[:end] in keys and _BEHIND.fullmatch(stem[end:]):
                     matches[stem[end:]][keys[stem[:end]]] = paths
         whole = sorted(behind for behind, files in matches.items() if len(files) == len(names))
-        if len(whole) > 1 and whole[0]:
+        if len(whole) > 1:
+            endings = " and ".join(f"{key(names[0])}{behind}" for behind in whole)
             raise UsageError(
-                f"{place} holds several SR images of each HR image (ending in {', '.join(whole)}); put those "
-                "of each method into a folder of its own"
+                f"{place} holds several SR images of each HR image (such as {endings}); put those of each "
+                "method into a folder of its own"
             )
         if whole:
             return matches[whole[0]], whole[0]

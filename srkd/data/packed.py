@@ -7,10 +7,14 @@ A folder of
     validation.sha256   the images set aside for validation, as `sha256sum` writes them
     teacher-*.u8, .f16  a teacher's outputs, named by the hash of its weights, as large as HR
 
+A set with random degradations has several LR images of each HR image, its draws, one entry in the manifest
+each: HR is stored once, LR and the teachers' outputs for every draw.
+
 The manifest is written last, so a folder that has one is whole. Until then a journal says how far the
 pixel files are.
 """
 
+import hashlib
 import json
 import os
 import time
@@ -78,22 +82,39 @@ def open_packed(folder: Path, scale: int, teachers: Sequence[str] = ()) -> tuple
 
     Raises:
         UsageError: it is not finished, or of another scale.
-        SrkdError: it is damaged, or its files do not have the sizes of its manifest.
+        SrkdError: it is damaged, or its files do not have the sizes of its manifest, or a teacher's outputs
+            are those of other draws.
     """
     manifest = read_manifest(folder)
     if manifest["scale"] != scale:
         raise UsageError(f"{folder} is packed for x{manifest['scale']}, not x{scale}")
     images = manifest["images"]
-    large = map_images(folder / HR, images, scale)
+    large = map_hr(folder, images, scale)
     small = map_images(folder / LR, images, 1)
     files = stored_teachers(folder)
+    for digest in teachers:
+        if manifest["teachers"][digest].get("draws") != draws_identity(manifest):
+            raise SrkdError(
+                f"{folder / files[digest]} holds a teacher's outputs on other draws; run srkd prepare "
+                "again, into another folder"
+            )
     columns = [map_images(folder / files[digest], images, scale) for digest in teachers]
     targets = list(zip(*columns, strict=True)) if columns else [()] * len(images)
     train, val = [], []
     for entry, hr, lr, stored in zip(images, large, small, targets, strict=True):
-        pair = Pair(entry["name"], lr, hr, entry["sha256"], stored)
+        name = entry["name"] + (f"#{entry['draw']}" if "draw" in entry else "")
+        pair = Pair(name, lr, hr, entry["sha256"], stored)
         (val if entry["validation"] else train).append(pair)
     return train, val
+
+
+def draws_identity(manifest: Mapping[str, Any]) -> str | None:
+    """A hash of what decides the LR images of a set with random degradations; None for other sets."""
+    if "degradation" not in manifest:
+        return None
+    entries = [[entry["sha256"], entry["draw"]] for entry in manifest["images"]]
+    facts = [manifest["degradation"], manifest["seed"], manifest["scale"], entries]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def map_images(path: Path, images: Sequence[Mapping[str, Any]], scale: int) -> list[np.ndarray]:
@@ -112,6 +133,12 @@ def map_images(path: Path, images: Sequence[Mapping[str, Any]], scale: int) -> l
     # A plain view: slices of numpy's own memmap class cost more than the copy of a crop.
     flat = np.asarray(np.memmap(path, kind, mode="r"))
     return [flat[a:b].reshape(shape) for a, b, shape in zip(ends, ends[1:], shapes, strict=False)]
+
+
+def map_hr(folder: Path, images: Sequence[Mapping[str, Any]], scale: int) -> list[np.ndarray]:
+    """Maps the HR images, one for each entry; the draws of an image share one. Raises as `map_images`."""
+    whole = map_images(folder / HR, [entry for entry in images if not entry.get("draw")], scale)
+    return [whole[place] for place in np.cumsum([not entry.get("draw") for entry in images]) - 1]
 
 
 class Appender:
@@ -134,7 +161,8 @@ class Appender:
         self, folder: Path, names: Sequence[str], request: Mapping[str, Any], journal: str = JOURNAL
     ):
         self.journal = folder / journal
-        self.entries = self._read_journal(dict(request))
+        # As in the file, where tuples become lists.
+        self.entries = self._read_journal(json.loads(json.dumps(request)))
         self.files: dict[str, BinaryIO] = {}
         for name in names:
             path = folder / name
@@ -157,13 +185,11 @@ class Appender:
         content = [json.loads(line) for line in lines[:-1]]
         if content and content[0] != request:
             old = content[0]
-            changed = ", ".join(
-                f"{key} was {old.get(key)!r}, now {request.get(key)!r}"
-                for key in {**old, **request}
-                if old.get(key) != request.get(key)
-            )
+            changed = [key for key in {**old, **request} if old.get(key) != request.get(key)]
+            both = {key: f"{key} was {old.get(key)!r}, now {request.get(key)!r}" for key in changed}
+            told = ", ".join(text if len(text) < 80 else f"another {key}" for key, text in both.items())
             raise UsageError(
-                f"{self.journal.parent} was started with another request: {changed}; give another folder"
+                f"{self.journal.parent} was started with another request: {told}; give another folder"
             )
         with self.journal.open("r+" if content else "w", encoding="utf-8", newline="\n") as file:
             if content:

@@ -78,7 +78,7 @@ def find_pairs(
     data: StrPath,
     scale: int = 4,
     lr: StrPath | None = None,
-    skip_bad: bool = False,
+    skip_bad: bool | None = None,
     only_hr: bool = False,
 ) -> list[Source]:
     """The HR images of a data set and, where it has them, their LR images. Says what it found and left out.
@@ -89,7 +89,8 @@ def find_pairs(
             scikit-image installs.
         scale: the super-resolution factor, by which LR folders are chosen.
         lr: the folder of LR images, when it does not lie inside `data`, or is one of several.
-        skip_bad: leave out what cannot be reached, with a note, instead of failing.
+        skip_bad: leave out what cannot be reached, with a note, instead of failing; None where the user has
+            no such choice.
         only_hr: do not look for LR images.
 
     Raises:
@@ -126,7 +127,8 @@ def _sort(found: Found, scale: int, lr: StrPath | None, only_hr: bool) -> tuple[
     if chosen:
         pairs, small = chosen
         return list(pairs), hr.folder, f"LR from {small.relative_to(found.root)}"
-    _point_to_lr(found.root)
+    if not only_hr:
+        _point_to_lr(found.root)
     return [(path, None) for path in hr.images], hr.folder, "LR made by MATLAB's bicubic"
 
 

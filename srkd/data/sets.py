@@ -5,9 +5,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from srkd.data.packed import HR, LR, is_packed, open_packed, stored_teachers
+from srkd.data.packed import HR, LR, draws_identity, is_packed, open_packed, read_manifest, stored_teachers
 from srkd.data.pairs import Pair, find_pairs, iter_pairs, name_images
+from srkd.degradation import make_degradation, shorten
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
 from srkd.terminal import note, track
@@ -22,16 +24,21 @@ class DataSet:
     Args:
         train, val: the images; no file is in both.
         watched: files that are mapped, not read, with the state they were found in.
+        degradation: the random one that LR was made by when the set was packed, as a recipe has it; None
+            where LR is made otherwise.
+        drawn: a hash of what decided the draws.
     """
 
     train: list[Pair]
     val: list[Pair]
     watched: dict[Path, tuple[int, ...]] = field(default_factory=dict)
+    degradation: str | dict[str, Any] | None = None
+    drawn: str | None = None
 
     @property
     def identity(self) -> str:
         """A hash of what is trained on and in which order; a resumed run must find the same."""
-        names = "\n".join(pair.sha256 for pair in self.train)
+        names = "\n".join(pair.sha256 for pair in self.train) + (self.drawn or "")
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
     def check_unchanged(self) -> None:
@@ -71,6 +78,7 @@ def open_data(
     """
     listed = read_hash_list(Path(val)) if val is not None and Path(val).is_file() else None
     watched: dict[Path, tuple[int, ...]] = {}
+    degradation, drawn = None, None
     if is_packed(data):
         folder = Path(data)
         files = stored_teachers(folder)
@@ -79,6 +87,10 @@ def open_data(
         names = (HR, LR, *(files[digest] for digest in teachers))
         watched = {folder / name: _stat(folder / name) for name in names}
         train, held = open_packed(folder, scale, teachers)
+        manifest = read_manifest(folder)
+        drawn = draws_identity(manifest)
+        if drawn is not None:
+            degradation = shorten(make_degradation(manifest["degradation"]))
         everything = train + held
         if val is None:
             everything = train
@@ -88,12 +100,18 @@ def open_data(
         held = _read_or_map(val, scale, skip_bad)
         train = everything
     elif listed is not None or not held:
-        chosen = choose_validation([(pair.name, pair.sha256) for pair in everything], listed)
+        images = [(pair.name, pair.sha256) for pair in everything]
+        if drawn is not None:  # all draws of an image serve one purpose
+            images = list({digest: (name, digest) for name, digest in images}.values())
+        chosen = choose_validation(images, listed)
+        if drawn is not None:
+            held_out = dict(zip((digest for _, digest in images), chosen, strict=True))
+            chosen = [held_out[pair.sha256] for pair in everything]
         train = [pair for pair, out in zip(everything, chosen, strict=True) if not out]
         held = [pair for pair, out in zip(everything, chosen, strict=True) if out]
     else:
         train = everything
-    return DataSet(_apart(_fitting(train, smallest, skip_bad), held), held, watched)
+    return DataSet(_apart(_fitting(train, smallest, skip_bad), held), held, watched, degradation, drawn)
 
 
 def choose_validation(images: HashList, listed: Sequence[Sequence[str]] | None) -> list[bool]:

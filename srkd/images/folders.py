@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
-from srkd.images.formats import SUFFIXES
+from srkd.files import StrPath, is_folder
+from srkd.images.formats import READ_ONLY, SUFFIXES
 from srkd.terminal import note
 
 # What counts as an image in a folder: what is written, and what Pillow reads beside it. GIF, which is mostly
 # animated, is not among them.
 IMAGES = frozenset(
-    {*SUFFIXES, ".jfif", ".jpe", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
+    {*SUFFIXES, *READ_ONLY, ".jfif", ".jpe", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}
     | {".dib", ".pbm", ".pgm", ".ppm", ".pnm", ".tga"}
 )
 # Files and folders of file managers, NAS boxes, archivers and synchronisers, in lower case. They are passed
@@ -59,11 +59,12 @@ class Found:
             self.images = [path for path in self.images if path not in images]
             self.left_out[reason] += len(images)
 
-    def check(self, skip_bad: bool = False) -> None:
+    def check(self, skip_bad: bool | None = None) -> None:
         """Says what was left out.
 
         Args:
-            skip_bad: count what cannot be reached among it, with a line for each.
+            skip_bad: count what cannot be reached among it, with a line for each; None where there is no such
+                choice.
 
         Raises:
             SrkdError: something cannot be reached.
@@ -71,7 +72,8 @@ class Found:
         """
         if self.failures and not skip_bad:
             more = f" (and {len(self.failures) - 1} more like it)" if len(self.failures) > 1 else ""
-            raise SrkdError(f"{self.failures[0]}{more}")
+            choice = "; fix it, or leave such images out with --skip-bad" if skip_bad is False else ""
+            raise SrkdError(f"{self.failures[0]}{more}{choice}")
         for failure in self.failures:
             note(failure, "left out")
         if self.left_out:
@@ -110,7 +112,7 @@ def find_images(folder: StrPath, apart: Path | None = None) -> Found:
         raise UsageError(f"{folder} is a file; give the folder that holds the images")
     found = Found(folder)
     walk = _Walk(found, {})
-    if apart is not None and apart.is_dir() and not apart.samefile(folder):
+    if apart is not None and is_folder(apart) and not apart.samefile(folder):
         walk.seen[_identify(apart)] = apart
     walk.enter(folder)
     # Links last: what is reached without one is found under its own name.

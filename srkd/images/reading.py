@@ -1,8 +1,10 @@
 """Image files to arrays."""
 
+import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,11 +12,18 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
-from srkd.images.deep import decode_deep
+from srkd.files import StrPath, is_file
+from srkd.images.colours import cmyk_to_srgb
+from srkd.images.deep import decode_deep, find_pictures
+from srkd.images.extras import register_reader
 from srkd.images.formats import MEGAPIXELS
-from srkd.images.metadata import clean_exif, cmyk_to_srgb
+from srkd.images.metadata import describe
 from srkd.images.photo import Photo
+
+# What they log of damaged files is in the error of the one that matters; an application that wants it has
+# handlers of its own.
+for _name in ("PIL", "tifffile"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 def read_image(path: StrPath) -> np.ndarray:
@@ -52,40 +61,55 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
         SrkdError: the file is not an image that can be read, is damaged, animated, or too large.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"there is no file {path}")
     with open_image(path) as file:
-        _check(file, path, megapixels)
+        page = _choose_page(file, path)
+        width, height = file.size
+        if width * height > megapixels * 1e6:
+            raise SrkdError(
+                f"{path} declares {width}x{height} pixels, more than {megapixels:g} megapixels; "
+                "raise --megapixels to read it all the same"
+            )
         # Before anything loads the pixels, which forgets how they were stored.
         deep = _is_deep(file)
         exif = file.getexif()
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
-        # Takes the orientation out, too, which Pillow would apply to TIFFs while it loads them.
-        described = clean_exif(exif)
-        icc, dpi = file.info.get("icc_profile"), file.info.get("dpi")
-        if file.mode == "CMYK":
-            icc = None
+        about = describe(path, str(file.format), file.info, exif)
+        # Taken out, since Pillow would apply it to TIFFs while it loads them.
+        orientation = exif.pop(ExifTags.Base.Orientation, 1)
+        if file.format in ("HEIF", "JXL"):
+            # They have an orientation of their own, which their readers apply.
+            orientation = 1
         if not deep:
             _skip_pillows_limit(file)
-        values = decode_deep(file, path) if deep else decode(file)
+        values = decode_deep(file, path, page) if deep else decode(file)
         pixels, alpha, gray = split_channels(turn_upright(values, orientation))
-        if icc is not None and icc[16:20] != (b"GRAY" if gray else b"RGB "):
-            icc = None
-        return Photo(pixels, alpha, gray, icc, described, (float(dpi[0]), float(dpi[1])) if dpi else None)
+        icc = about.icc
+        if icc is not None and (file.mode == "CMYK" or icc[16:20] != (b"GRAY" if gray else b"RGB ")):
+            about = replace(about, icc=None)
+        return Photo(pixels, alpha, gray, about)
 
 
-def _check(file: Any, path: Path, megapixels: float) -> None:
-    width, height = file.size
-    if width * height > megapixels * 1e6:
+def _choose_page(file: Any, path: Path) -> int:
+    """Goes to the picture of a file of several, where only one is a picture and the rest are smaller versions
+    or masks of it, and gives its number.
+
+    Raises:
+        SrkdError: there are several.
+    """
+    if file.format == "TIFF":
+        # Pillow, which counts pages by opening each, knows not all that they may be.
+        pages = find_pictures(path) if file.is_animated else [0]
+        file.seek(pages[0] if pages else 0)
+    else:
+        # The second picture in a JPEG is one that phones hide there.
+        pages = range(1 if file.format == "MPO" else getattr(file, "n_frames", 1))
+    if len(pages) > 1:
         raise SrkdError(
-            f"{path} declares {width}x{height} pixels, more than {megapixels:g} megapixels; "
-            "raise --megapixels to read it all the same"
-        )
-    if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
-        raise SrkdError(
-            f"{path} holds {file.n_frames} frames; animated and multi-page files are not supported, "
+            f"{path} holds {len(pages)} frames; animated and multi-page files are not supported, "
             "extract the frames first"
         )
+    return pages[0] if pages else 0
 
 
 def _is_deep(file: Any) -> bool:
@@ -94,7 +118,8 @@ def _is_deep(file: Any) -> bool:
         raise SrkdError(
             f"{file.filename} holds floating-point values, whose white is unknown; save it as 16 bit"
         )
-    if file.mode.startswith("I"):
+    # JPEG XL's reader for Pillow does not say.
+    if file.mode.startswith("I") or file.format == "JXL" or file.info.get("bit_depth", 8) > 8:
         return True
     deep = file.format in ("PNG", "TIFF") and file.tile and ";16" in str(file.tile[0].args)
     # Pillow alone knows the transparent colour of an image without alpha channel, and CMYK's profile.
@@ -114,9 +139,9 @@ def decode(image: Image.Image) -> np.ndarray:
 
 def _skip_pillows_limit(file: Any) -> None:
     """Gives a TIFF the memory for its pixels. Pillow, where it takes that memory itself, compares the size
-    with its own limit, a global; `_check` has compared it with ours."""
+    with its own limit, a global; `read_photo` has compared it with ours."""
     size = getattr(file, "_tile_size", None)
-    if size is not None and not file.is_animated:
+    if size is not None:
         file.im = Image.new(file.mode, size).im
 
 
@@ -177,7 +202,8 @@ def open_image(path: Path) -> Iterator[Any]:
             f"{path} has more pixels than Pillow decodes in its format; convert it to PNG or TIFF"
         ) from error
     except UnidentifiedImageError as error:
-        raise SrkdError(f"{path} is not an image that can be read (is it really {path.suffix}?)") from error
+        doubt = f" (is it really {path.suffix}?)" if path.suffix else ""
+        raise SrkdError(f"{path} is not an image that can be read{doubt}") from error
     except MemoryError as error:
         raise SrkdError(f"{path} does not fit into memory") from error
     except PermissionError as error:
@@ -190,7 +216,9 @@ def open_image(path: Path) -> Iterator[Any]:
 
 def _identify(stream: BinaryIO, path: Path) -> Any:
     """What Image.open does, without its check of sizes: the first format that accepts the first bytes."""
-    start = stream.read(16)
+    start = stream.read(32)
+    register_reader(start, path)
+    start = start[:16]
     # The common formats first, which is how Pillow keeps its own start short.
     for load_formats in (Image.preinit, Image.init):
         load_formats()

@@ -37,6 +37,48 @@ def to_levels(values: np.ndarray, dtype: Any) -> np.ndarray:
     return np.rint(clipped * white_of(dtype)).astype(dtype)
 
 
+# A picture counts as gray where no pixel's channels are further apart than the first, of 255, no 8x8 block's
+# means further than the second, and the whole's no further than the third. Measured on photographs made gray:
+# JPEG and AVIF of any quality keep R = G = B, WebP is off by 1 in pixels and blocks; with noise of 3 levels
+# in each channel, JPEG (qualities 30 to 95, 4:2:0) has up to 10 in pixels, 3.1 in blocks and 0.1 in the
+# whole. A tint of one level in red and blue has 3 in the whole, also after JPEG of quality 75 and more, and
+# stays. Of 539 photographs the three that are gray have 1, 1 and 0; the least colourful of the others 11, 8.7
+# and 2.2.
+_GRAY_SPREADS = (10.0, 4.0, 0.5)
+
+
+def is_gray(image: np.ndarray) -> bool:
+    """Whether an RGB image `(H, W, 3)` of any type is gray but for the noise that lossy formats and cameras
+    put into its colours. A tint, however slight, is none: sepia stays."""
+    pixel, block, whole = (limit / 255 * white_of(image.dtype) for limit in _GRAY_SPREADS)
+    totals, height = np.zeros(3), image.shape[0]
+    columns = np.arange(0, image.shape[1], 8)
+    # A strip at a time: most photographs show their colours in the first.
+    for top in range(0, height, 64):
+        strip = image[top : top + 64].astype(np.float32)
+        if _spread(strip).max() > pixel:
+            return False
+        sums = np.add.reduceat(np.add.reduceat(strip, np.arange(0, len(strip), 8), axis=0), columns, axis=1)
+        ones = np.ones(strip.shape[:2], np.float32)
+        counts = np.add.reduceat(np.add.reduceat(ones, np.arange(0, len(strip), 8), axis=0), columns, axis=1)
+        if _spread(sums / counts[..., None]).max() > block:
+            return False
+        totals += sums.sum((0, 1), dtype=np.float64)
+    return bool(np.ptp(totals / (height * image.shape[1])) <= whole)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    return values.max(axis=2) - values.min(axis=2)
+
+
+def to_gray(image: np.ndarray) -> np.ndarray:
+    """The luma of an RGB image `(H, W, 3)` (ITU-R BT.601, in which JPEG keeps what is not chroma noise), in
+    all three channels and the image's type."""
+    luma = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    values = luma if np.issubdtype(image.dtype, np.floating) else np.rint(luma)
+    return np.repeat(values.astype(image.dtype)[..., None], 3, axis=2)
+
+
 def to_batch(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """Images to a batch, channels last in memory.
 

@@ -12,7 +12,7 @@ from torch import nn
 from srkd.errors import UsageError, choose
 from srkd.losses.affinity import Affinity
 from srkd.losses.attention import Attention
-from srkd.losses.base import GeneratorLoss, View
+from srkd.losses.base import GeneratorLoss, View, check_depth
 from srkd.losses.concept import Concept
 from srkd.losses.contrastive import Contrastive
 from srkd.losses.correlation import Correlation
@@ -26,6 +26,7 @@ from srkd.losses.output import Output
 from srkd.losses.perceptual import Perceptual
 from srkd.losses.pixel import L1, MSE, Charbonnier
 from srkd.losses.zoom import Zoom
+from srkd.models.options import check_options
 
 __all__ = ["LOSSES", "View", "create_loss"]
 
@@ -65,15 +66,19 @@ def create_loss(
     Raises:
         UsageError: an unknown name or option, or a missing module that the loss needs.
     """
-    kind = LOSSES[choose("loss", name, LOSSES)]
+    check_loss(name, options)
+    kind = LOSSES[name]
     wanted = [module for module in kind.needs if module != "targets"]
     for module in wanted:
         if modules.get(module) is None:
             option = "teacher_discriminator" if module == "discriminator" else "teacher"
             raise UsageError(f"the loss '{name}' needs a {option.replace('_', ' ')}; give --{option}")
-    try:
-        return kind(**{module: modules[module] for module in wanted}, **options)
-    except TypeError as error:
-        raise UsageError(
-            f"loss '{name}': {str(error).replace(f'{kind.__name__}.__init__() ', '')}"
-        ) from error
+    return kind(**{module: modules[module] for module in wanted}, **options)
+
+
+def check_loss(name: str, options: Mapping[str, Any]) -> None:
+    """Raises UsageError for an unknown loss, or for options that it does not have or that make no sense."""
+    kind = LOSSES[choose("loss", name, LOSSES)]
+    check_options(kind, options, f"loss '{name}'", kind.needs)
+    for place in [*options.get("depths", []), *([options["depth"]] if "depth" in options else [])]:
+        check_depth(place)

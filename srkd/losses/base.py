@@ -152,13 +152,18 @@ def pool_features(features: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(features, side)
 
 
+def check_depth(place: float | str) -> None:
+    """Raises UsageError for a relative depth outside (0, 1]; taps are named by the network that has them."""
+    if not isinstance(place, str) and not 0 < place <= 1:
+        raise UsageError(f"depths must lie in (0, 1], not {place}")
+
+
 def _find(names: Sequence[str], place: float | str) -> str:
     if isinstance(place, str):
         if place not in names:
             raise UsageError(f"there is no tap '{place}'; choose from: {', '.join(names)}")
         return place
-    if not 0 < place <= 1:
-        raise UsageError(f"depths must lie in (0, 1], not {place}")
+    check_depth(place)
     return names[max(round(place * len(names)), 1) - 1]
 
 

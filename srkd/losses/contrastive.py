@@ -29,8 +29,6 @@ class Contrastive(GeneratorLoss):
 
     def __init__(self, trunk: str = "st-vgg", weights: Sequence[float] | None = None, negatives: int = 4):
         super().__init__()
-        if negatives < 1:
-            raise UsageError(f"contrastive: it needs at least one negative, not {negatives}")
         self.trunk = load_trunk(trunk, None)
         layers = list(self.trunk.slices)
         chosen = list(weights) if weights is not None else [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0][-len(layers) :]

@@ -6,7 +6,7 @@ None where HR has nothing to measure it on. Nothing is cut off at the border.
 
 import numpy as np
 
-from srkd.metrics.scores import check_8_bit, check_same_shape
+from srkd.metrics.scores import check_rgb
 
 # A strong edge: HR's gray values span a quarter of the range within 3x3 pixels.
 EDGE = 64
@@ -36,13 +36,14 @@ def halo(sr: np.ndarray, hr: np.ndarray) -> float | None:
     from scipy.ndimage import maximum_filter, minimum_filter
 
     sr, hr = _prepare(sr, hr)
-    gray = to_gray(hr.astype(np.uint8))[..., 0].astype(float)
+    gray = to_gray(hr)[..., 0]
     edges = maximum_filter(gray, 3) - minimum_filter(gray, 3) >= EDGE
-    near = maximum_filter(edges, 2 * REACH + 1)
+    near: np.ndarray = maximum_filter(edges, 2 * REACH + 1)
     if not near.any():
         return None
-    size = (WINDOW, WINDOW, 1)
-    over = np.maximum(sr - maximum_filter(hr, size), 0) + np.maximum(minimum_filter(hr, size) - sr, 0)
+    least: np.ndarray = minimum_filter(hr, WINDOW, axes=(0, 1))
+    greatest: np.ndarray = maximum_filter(hr, WINDOW, axes=(0, 1))
+    over = np.maximum(sr - greatest, 0) + np.maximum(least - sr, 0)
     return float(over[near].mean())
 
 
@@ -124,7 +125,7 @@ def largest_tint(sr: np.ndarray, hr: np.ndarray) -> float | None:
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:
-    """An RGB image, uint8, in gray, three equal channels: BT.601 luma of full range, rounded."""
+    """An RGB image in gray, uint8, three equal channels: BT.601 luma of full range, rounded."""
     gray = np.round(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
     return np.repeat(gray[..., None], 3, axis=2)
 
@@ -138,12 +139,9 @@ def _variance(image: np.ndarray, side: int) -> np.ndarray:
     """Of each channel in a window around each pixel; the image is mirrored at its border."""
     from scipy.ndimage import uniform_filter
 
-    size = (side, side, 1)
-    return uniform_filter(image**2, size) - uniform_filter(image, size) ** 2
+    return uniform_filter(image**2, side, axes=(0, 1)) - uniform_filter(image, side, axes=(0, 1)) ** 2
 
 
 def _prepare(sr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    check_8_bit(sr)
-    check_8_bit(hr)
-    check_same_shape(sr, hr)
+    check_rgb(sr, hr)
     return sr.astype(np.float64), hr.astype(np.float64)

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 from srkd.errors import SrkdError, UsageError, choose, first_line, name_missing_extra
 from srkd.metrics import artefacts
 from srkd.metrics.niqe import niqe
-from srkd.metrics.scores import check_8_bit, check_same_shape
+from srkd.metrics.scores import check_rgb
 from srkd.metrics.text import text
 
 Measure = Callable[[np.ndarray, np.ndarray, int], float | None]
@@ -86,11 +87,10 @@ def find_metric(name: str, device: str = "cpu") -> Metric:
     return METRICS[name]
 
 
-@lru_cache(maxsize=8)
 def _load_pyiqa(full: str, device: str) -> Metric:
     name = full.removeprefix(_PYIQA)
     try:
-        import pyiqa
+        pyiqa: Any = import_module("pyiqa")
     except ModuleNotFoundError as error:
         raise name_missing_extra(error, f"the metric {full}") from error
     known = pyiqa.list_models()
@@ -106,9 +106,7 @@ def _load_pyiqa(full: str, device: str) -> Metric:
         import torch
 
         images = (sr, hr) if network.metric_mode == "FR" else (sr,)
-        for image in images:
-            check_8_bit(image)
-            check_same_shape(sr, image)
+        check_rgb(*images)
         batches = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(device) / 255 for image in images]
         with _reported(f"{full} failed on an image of {sr.shape[1]}x{sr.shape[0]}"), torch.no_grad():
             return float(network(*batches))

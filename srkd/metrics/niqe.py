@@ -14,7 +14,7 @@ import numpy as np
 
 from srkd.errors import UsageError
 from srkd.images.resample import resize
-from srkd.metrics.scores import check_8_bit, luma
+from srkd.metrics.scores import check_rgb, luma
 
 BLOCK = 96
 # The shapes that a fit may have, and how far apart: 0.001, as in the release.
@@ -42,7 +42,7 @@ def niqe(image: np.ndarray) -> float | None:
     Raises:
         UsageError: not 8-bit RGB, or fewer than two blocks of 96x96.
     """
-    check_8_bit(image)
+    check_rgb(image)
     height, width = (side // BLOCK * BLOCK for side in image.shape[:2])
     if height * width < 2 * BLOCK**2:
         raise UsageError(

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srkd.errors import SrkdError, choose
+from srkd.errors import choose
 from srkd.metrics.scores import LPIPS_VARIANTS, check_same_shape
-from srkd.metrics.trunks import check_size, load_st_tensors, load_trunk
+from srkd.metrics.trunks import check_size, explain_download, load_st_tensors, load_trunk
 
 
 def lpips(sr: np.ndarray, hr: np.ndarray, variant: str = "st-lpips-alex", device: str = "cpu") -> float:
@@ -84,10 +84,10 @@ def load_lpips(variant: str) -> nn.Module:
             warnings.simplefilter("ignore")  # the package uses a deprecated torchvision interface
             reference = lpips.LPIPS(net=variant.removeprefix("lpips-"), verbose=False)
     except (OSError, RuntimeError) as error:
-        raise SrkdError(
-            f"the ImageNet weights of {variant} are not on this machine and cannot be downloaded ({error}); "
-            f"connect once, or use st-{variant}"
-        ) from error
+        from torchvision.models import AlexNet_Weights, VGG16_Weights
+
+        weights = AlexNet_Weights if variant == "lpips-alex" else VGG16_Weights
+        raise explain_download(variant, weights.IMAGENET1K_V1.url, f"st-{variant}") from error
     return _Reference(reference).eval().requires_grad_(False)
 
 

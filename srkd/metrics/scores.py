@@ -101,6 +101,15 @@ def check_8_bit(image: np.ndarray) -> None:
         raise UsageError(f"scores need 8-bit images, not {image.dtype}")
 
 
+def check_rgb(*images: np.ndarray) -> None:
+    """Raises UsageError unless all are `(H, W, 3)` uint8 of one size."""
+    for image in images:
+        check_8_bit(image)
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise UsageError(f"this score needs RGB images, (H, W, 3), not {image.shape}")
+        check_same_shape(images[0], image)
+
+
 def check_same_shape(sr: np.ndarray, hr: np.ndarray) -> None:
     if sr.shape != hr.shape:
         raise UsageError(

@@ -12,15 +12,15 @@ import numpy as np
 
 from srkd.errors import SrkdError, UsageError, first_line
 from srkd.images.resample import downscale
-from srkd.metrics.scores import check_8_bit, check_same_shape
+from srkd.metrics.scores import check_rgb
 
 INSTALL = (
     "the measure `text` needs the program tesseract with English data; fix: apt-get install tesseract-ocr, "
     "brew install tesseract or choco install tesseract"
 )
-# Letters' heights, in LR pixels from ascender to descender, of the pages that `read_rendered` renders. Below
-# 7 nothing can be read after bicubic enlargement, above 12 everything.
-SIZES = (7, 8, 9, 10, 12)
+# Font sizes, in LR pixels, of the pages that `read_rendered` renders. After bicubic x4, Tesseract takes 44 %
+# of the letters at 5 for others, and 1 % at 9.
+SIZES = (5, 6, 7, 8, 9)
 # Every letter, digits, and pairs that blur into one another.
 _LINES = (
     "The quick brown fox jumps over the lazy dog. Sphinx of black quartz, judge my vow.",
@@ -51,15 +51,13 @@ def text(sr: np.ndarray, hr: np.ndarray) -> float | None:
         UsageError: the images are not 8-bit, or differ in size.
         SrkdError: Tesseract is not installed, or fails.
     """
-    check_8_bit(sr)
-    check_8_bit(hr)
-    check_same_shape(sr, hr)
+    check_rgb(sr, hr)
     truth = read(hr)
     return error_rate(read(sr), truth) if truth else None
 
 
 def read_rendered(upscale: Callable[[np.ndarray], np.ndarray], scale: int) -> TextErrors:
-    """Character error rates against the text itself, on rendered pages of text 7 to 12 LR pixels high, black
+    """Character error rates against the text itself, on rendered pages of text of 5 to 9 LR pixels, black
     on white, LR made by MATLAB's bicubic.
 
     Args:
@@ -69,11 +67,18 @@ def read_rendered(upscale: Callable[[np.ndarray], np.ndarray], scale: int) -> Te
     Raises:
         SrkdError: Tesseract is not installed, or fails.
     """
-    truth = " ".join(_LINES)
-    pages = [render_page(size, scale) for size in SIZES]
-    pictures = [upscale(downscale(page, scale)) for page in pages]
-    rates = [[error_rate(read(image), truth) for image in images] for images in (pictures, pages)]
-    return TextErrors(*(float(np.mean(one)) for one in rates))
+    pictures = [upscale(downscale(render_page(size, scale), scale)) for size in SIZES]
+    sr = float(np.mean([_rate(image) for image in pictures]))
+    return TextErrors(sr, float(np.mean([_rate_page(size, scale) for size in SIZES])))
+
+
+@lru_cache
+def _rate_page(size: int, scale: int) -> float:
+    return _rate(render_page(size, scale))
+
+
+def _rate(image: np.ndarray) -> float:
+    return error_rate(read(image), " ".join(_LINES))
 
 
 def render_page(size: int, scale: int) -> np.ndarray:

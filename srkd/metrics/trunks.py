@@ -110,6 +110,15 @@ def load_trunk(name: str, layers: Sequence[str] | None = None) -> Trunk:
     return _load_vgg19(tuple(layers or ("conv5_4",))) if name == "vgg19" else _load_st(name, layers)
 
 
+def explain_download(what: str, url: str, instead: str) -> SrkdError:
+    """The error that says where ImageNet weights that cannot be downloaded come from, and belong."""
+    place = Path(torch.hub.get_dir()) / "checkpoints"
+    return SrkdError(
+        f"the weights of {what} are not on this machine and cannot be downloaded; fetch {url} and put it "
+        f"into {place}, or use {instead}"
+    )
+
+
 def _load_st(name: str, layers: Sequence[str] | None) -> Trunk:
     spec = _ST_LAYERS[name]
     for layer in layers or ():
@@ -170,9 +179,8 @@ def _load_vgg19(layers: tuple[str, ...]) -> Trunk:
     try:
         features = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features
     except (OSError, RuntimeError) as error:
-        raise SrkdError(
-            f"torchvision's VGG19 weights are not on this machine and cannot be downloaded ({error}); "
-            "connect once, or use the trunk st-vgg"
+        raise explain_download(
+            "torchvision's VGG19", VGG19_Weights.IMAGENET1K_V1.url, "the trunk st-vgg"
         ) from error
     # In-place activations would overwrite the features before them.
     modules = [nn.ReLU() if isinstance(module, nn.ReLU) else module for module in features.children()]

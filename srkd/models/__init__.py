@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from srkd.errors import UsageError, choose
+from srkd.errors import choose
 from srkd.models.base import Discriminator, Generator
 from srkd.models.branched import BranchedGenerator
 from srkd.models.compact import Compact
 from srkd.models.discriminators import PatchDiscriminator, UNetDiscriminator, VGGDiscriminator
+from srkd.models.options import check_options
 from srkd.models.span import SPAN
 from srkd.models.srgan import SRGANGenerator
 
@@ -79,12 +80,8 @@ def create_discriminator(name: str = "vgg", **options: Any) -> Discriminator:
 def _create(kind: str, table: Table[N], name: str, options: dict[str, Any]) -> N:
     build, defaults = table[choose(kind, name, table)]
     options = {**defaults, **options}
-    try:
-        module = build(**options)
-    except TypeError as error:
-        raise UsageError(
-            f"{kind} '{name}': {str(error).split('.')[-1].replace('__init__() ', '')}"
-        ) from error
+    check_options(build, options, f"{kind} '{name}'")
+    module = build(**options)
     # Under the architecture's name, not the size's: weights must survive a change of the table.
     architecture = next(key for key, (other, empty) in table.items() if other is build and not empty)
     module.config = {"name": architecture, **options}

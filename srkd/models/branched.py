@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srkd.errors import UsageError, choose
+from srkd.errors import choose
 from srkd.models.base import Generator
 from srkd.models.srgan import ResidualBlock
 
@@ -40,8 +40,6 @@ class BranchedGenerator(Generator):
         residual_init: float = 0.1,
     ):
         choose("scale", scale, (2, 3, 4))
-        if branches < 1:
-            raise UsageError(f"a generator needs at least one branch, not {branches}")
         super().__init__(
             scale,
             # 9x9, two 3x3 a block, the last of a branch; and a pixel more for the enlarged input.

@@ -57,9 +57,9 @@ def mean_table(results: Sequence[Result], reference: str | None) -> Table:
         reference: the model whose time the others' are relative to.
     """
     first = results[0]
-    title = f"x{first['scale']}, {first['protocol']}; GMACs for a 1280x720 output"
-    title += f"; time over that of {reference}" if reference else ""
-    table = Table(title=escape(title))
+    table = Table(
+        title=escape("; ".join([f"x{first['scale']}, {first['protocol']}", *_notes(results, reference)]))
+    )
     table.add_column("model", overflow="fold")
     costs = _known_costs(results)
     for key in costs:
@@ -99,8 +99,7 @@ def to_latex(results: Sequence[Result], reference: str | None) -> str:
         for data, key in columns
     }
     lines = [
-        f"% Protocol {first['protocol']}; GMACs for a 1280x720 output"
-        + (f"; time over that of {reference}" if reference else ""),
+        "% " + "; ".join([f"Protocol {first['protocol']}", *_notes(results, reference)]),
         rf"\begin{{tabular}}{{l{'r' * (len(costs) + len(columns))}}}",
         r"\toprule",
         " & ".join([*[""] * (1 + len(costs)), *groups]) + r" \\",
@@ -118,6 +117,12 @@ def to_latex(results: Sequence[Result], reference: str | None) -> str:
             cells.append(rf"\textbf{{{text}}}" if bold else text)
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _notes(results: Sequence[Result], reference: str | None) -> list[str]:
+    """What the costs mean."""
+    macs = ["GMACs for a 1280x720 output"] if "macs" in _known_costs(results) else []
+    return [*macs, *([f"time over that of {reference}"] if reference else [])]
 
 
 def _lower(key: str) -> str:

@@ -81,14 +81,6 @@ def weights_of(path: Path) -> Path:
     return path.with_suffix(".bin")
 
 
-def is_param(path: Path) -> bool:
-    """Whether a file is ncnn's, by its name or its first bytes."""
-    if path.suffix == ".param":
-        return True
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC) + 1).rstrip() == _MAGIC
-
-
 def _read_layers(path: Path) -> list[Layer]:
     with path.open("rb") as file:
         start = file.read(len(_MAGIC))

@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srkd.errors import UsageError
-
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrices are orthogonalised, for convolutions; Adam for what has one dimension.
@@ -94,15 +92,10 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 def create_optimizer(
     name: str, groups: list[dict[str, Any]], device: torch.device, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
-    """An optimiser of `adam` or `muon` over parameter groups that bring their rates.
-
-    Raises:
-        UsageError: weight decay for Adam, which would take biases and slopes along.
-    """
+    """An optimiser of `adam` or `muon` over parameter groups that bring their rates; the weight decay is
+    Muon's."""
     if name == "muon":
         return Muon(groups, weight_decay=weight_decay)
-    if weight_decay:
-        raise UsageError(f"weight_decay goes with optimizer: muon; this stage has {name}")
     # The fused step is the fastest on the CPU; on a GPU it would take the loss scaler's work upon itself,
     # which then cannot clip gradients.
     return torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.99), fused=device.type == "cpu")

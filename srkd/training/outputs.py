@@ -31,7 +31,7 @@ def describe(job: Job, name: str) -> dict[str, Any]:
         # Of earlier stages too: fine-tuning has no teacher, and its student was distilled all the same.
         "kd_replaces": any(earlier.kd_replaces for earlier in so_far),
         "teacher": job.taught_by if any(map(uses_teacher, so_far)) else None,
-        "degradation": job.recipe.degradation,
+        "degradation": job.data.degradation or job.recipe.degradation,
         "license": "Apache-2.0",
     }
 

@@ -2,11 +2,15 @@
 
 import math
 
+import torch
+
 from srkd.config import Critic, Loss, Stage
 from srkd.errors import UsageError, choose
-from srkd.losses import LOSSES
+from srkd.losses import LOSSES, check_loss
 from srkd.losses.functional import ADVERSARIES
+from srkd.models import create_discriminator, create_generator
 from srkd.recipe import Recipe
+from srkd.strategies import DEFAULT_MODEL, STRATEGIES
 
 
 def resolve(recipe: Recipe) -> dict[str, Stage]:
@@ -16,6 +20,7 @@ def resolve(recipe: Recipe) -> dict[str, Stage]:
         UsageError: they cannot be trained as they stand.
     """
     stages = recipe.resolve()
+    _check_model(recipe)
     for name, stage in stages.items():
         try:
             check_stage(stage)
@@ -31,10 +36,21 @@ def resolve(recipe: Recipe) -> dict[str, Stage]:
     return stages
 
 
+def _check_model(recipe: Recipe) -> None:
+    """Builds the generator without its weights, if it is not that of `start`."""
+    if recipe.start is not None and recipe.model is None:
+        if recipe.model_options:
+            raise UsageError("model_options go with --model; weights given as --start bring their own")
+        return
+    name = recipe.model or STRATEGIES[recipe.strategy].model or DEFAULT_MODEL
+    with torch.device("meta"):
+        create_generator(name, recipe.scale, **recipe.model_options)
+
+
 def check_stage(stage: Stage) -> None:
     """Raises UsageError for a stage whose values make no sense or whose parts do not go together."""
-    for name in stage.losses:
-        choose("loss", name, LOSSES)
+    for name, loss in stage.losses.items():
+        check_loss(name, loss.options)
     if not stage.losses and not stage.critics:
         raise UsageError("the stage has no losses")
     for field in ("steps", "crop", "batch"):
@@ -45,6 +61,9 @@ def check_stage(stage: Stage) -> None:
     for field in ("final_rate", "weight_decay"):
         _check_range(field, getattr(stage, field))
     _check_range("ema", stage.ema, 1.0)
+    if stage.weight_decay and stage.optimizer != "muon":
+        # It would take biases and slopes along.
+        raise UsageError(f"weight_decay goes with optimizer: muon; this stage has {stage.optimizer}")
     for name, loss in stage.losses.items():
         _check_weight(f"loss '{name}'", loss)
     for name, critic in stage.critics.items():
@@ -69,6 +88,8 @@ def _check_replacing(stage: Stage) -> None:
 
 def _check_critic(name: str, critic: Critic) -> None:
     where = f"critic '{name}'"
+    with torch.device("meta"):
+        create_discriminator(critic.name, **critic.options)
     choose("adversarial loss", critic.gan, ADVERSARIES)
     _check_weight(where, critic)
     if critic.rate is not None and not 0 < critic.rate < math.inf:

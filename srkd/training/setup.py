@@ -135,6 +135,11 @@ def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
     smallest = max(stage.crop for stage in stages.values())
     load, hashes, taught_by = _plan_teachers(recipe, stages)
     data = open_data(recipe.data, recipe.scale, recipe.val, smallest, recipe.skip_bad, hashes)
+    if recipe.mix is not None and data.degradation is not None:
+        raise UsageError(
+            f"{recipe.data} was packed with a degradation, and this recipe degrades LR too; leave out "
+            "--degradation, or pack without"
+        )
     if recipe.mix is not None:
         data = degrade_validation(data, recipe.mix)
     replay: list[Pair] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srkd.errors import SrkdError, UsageError
+from srkd.files import is_folder
 from srkd.images.folders import IMAGES, Found, explain_missing, find_images, is_system
 from srkd.upscaling.journal import NAME, Journal
 
@@ -44,7 +45,7 @@ def collect(texts: Sequence[str], out: Path) -> Inputs:
             if not path.is_dir():
                 inputs.images[path] = Path(path.name)
                 continue
-            if out.is_dir() and out.samefile(path):
+            if is_folder(out) and out.samefile(path):
                 raise UsageError(
                     f"{out} is the folder of the images, and the results would lie among them; give another "
                     f"-o, such as {out / 'upscaled'}"

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srkd.files import explain_write_error
+from srkd.files import explain_write_error, is_file
 
 NAME = ".srkd-upscale.jsonl"
 
@@ -30,7 +30,7 @@ class Journal:
         self.made: dict[str, dict[str, Any]] = {}
         # Written first, where a kill cut the last line short.
         self.cut = ""
-        if self.path.is_file():
+        if is_file(self.path):
             text = self.path.read_text(encoding="utf-8", errors="replace")
             self.cut = "" if text.endswith("\n") else "\n"
             for line in text.splitlines():
@@ -42,7 +42,8 @@ class Journal:
 
     def holds(self, job: Job) -> bool:
         """Whether the target is there, made from this source with these settings."""
-        return job.target.is_file() and self.made.get(self._name(job)) == self._entry(job)
+        entry = self._entry(job)
+        return bool(entry["source"]) and is_file(job.target) and self.made.get(self._name(job)) == entry
 
     def add(self, job: Job) -> None:
         """Notes that a job is done.
@@ -61,6 +62,9 @@ class Journal:
         return job.target.relative_to(self.folder).as_posix()
 
     def _entry(self, job: Job) -> dict[str, Any]:
-        facts = job.source.stat()
-        source = {"size": facts.st_size, "changed": facts.st_mtime_ns}
+        try:
+            facts = job.source.stat()
+            source = {"size": facts.st_size, "changed": facts.st_mtime_ns}
+        except OSError:  # gone, or a link that loops: told when it is read
+            source = {}
         return {"target": self._name(job), "source": source, "settings": self.settings}

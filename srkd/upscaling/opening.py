@@ -6,18 +6,20 @@ import importlib.util
 import shutil
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from platformdirs import user_cache_path
 
 from srkd import __version__
-from srkd.errors import UsageError, choose
-from srkd.files import StrPath, check_path, hash_file
+from srkd.errors import SrkdError, UsageError, choose
+from srkd.files import StrPath, check_path, check_writable, hash_file
 from srkd.runtimes import RUNTIMES, Backend, Device, Precision, Settings
 from srkd.runtimes.runner import Runner
-from srkd.terminal import say
+from srkd.terminal import note, say
 from srkd.upscaling.limits import check_options
+from srkd.upscaling.sharpness import blend_onnx, find_pair
 from srkd.weights.catalogue import find_onnx, find_weights, is_own, kind_of, list_shipped
 
 # Not weights but a resampler, which takes their place.
@@ -32,6 +34,7 @@ def open_runner(
     backend: Backend = "auto",
     threads: int | None = None,
     precision: Precision = "auto",
+    sharpness: float | None = None,
 ) -> Runner:
     """Opens weights for inference.
 
@@ -44,15 +47,19 @@ def open_runner(
         threads: CPU threads; all cores when not given.
         precision: of torch; `auto` is fp16 on CUDA and fp32 elsewhere. Where half precision gives something
             that is not a number, fp32 takes over.
+        sharpness: between the faithful and the sharp weights of the shipped pair that `weights` is one of,
+            from 0 to 1.
 
     Raises:
         UsageError: no such file or name, no such device, a backend that is not installed or does not run
-            these weights, or an ONNX file that does not enlarge RGB images.
+            these weights, an ONNX file that does not enlarge RGB images, or sharpness of weights without a
+            pair.
         SrkdError: the file is damaged.
     """
     for kind, value, choices in (("backend", backend, Backend), ("device", device, Device)):
         choose(kind, value, get_args(choices))
     choose("precision", precision, get_args(Precision))
+    pair = None if sharpness is None else find_pair(weights)
     if str(weights) == BICUBIC:
         # Two neighbours on either side; a few float64 images of the result.
         return Runner(BICUBIC, scale, 3, None, memory=100.0 * scale**2, runtime="NumPy")
@@ -60,6 +67,10 @@ def open_runner(
     kind = kind_of(path)
     backend = _choose_backend(path, kind) if backend == "auto" else backend
     runtime = RUNTIMES[backend]
+    settings = Settings(device, threads, precision)
+    opener = importlib.import_module(runtime.module)
+    if pair is not None and sharpness is not None:
+        return _open_between(opener, runtime.takes == "onnx", pair, sharpness, settings)
     if runtime.takes == "onnx":
         model = find_onnx(weights) or convert(path)
     elif runtime.takes == "param":
@@ -72,8 +83,26 @@ def open_runner(
         from srkd.weights.store import load_generator
 
         model = load_generator(path)
-    opener = importlib.import_module(runtime.module)
-    return opener.open_runner(model, path.stem, Settings(device, threads, precision))
+    return opener.open_runner(model, path.stem, settings)
+
+
+def _open_between(
+    opener: Any, onnx: bool, pair: tuple[str, str], sharpness: float, settings: Settings
+) -> Runner:
+    """Opens a shipped pair's weights interpolated."""
+    name = f"{pair[0].rpartition('_')[0]} of sharpness {sharpness:g}"
+    if not onnx:
+        from srkd.weights.store import blend, load_generator
+
+        near, far = map(load_generator, pair)
+        blend(near, far, sharpness)
+        return opener.open_runner(far, name, settings)
+    near, far = (find_onnx(weights) or convert(find_weights(weights)) for weights in pair)
+    # Runtimes read the file as they open it.
+    with tempfile.TemporaryDirectory(prefix="srkd-", ignore_cleanup_errors=True) as folder:
+        model = Path(folder) / "between.onnx"
+        model.write_bytes(blend_onnx(near, far, sharpness))
+        return opener.open_runner(model, name, settings)
 
 
 def open_fastest(
@@ -84,12 +113,13 @@ def open_fastest(
     device: Device = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    sharpness: float | None = None,
 ) -> Runner:
     """Like `open_runner`, on the backend that is fastest where none is named, with the default weights where
     none are. The result's scale is that of the weights, of bicubic the whole number nearest to `scale`."""
     weights = weights or default_weights()
     check_path("weights", weights)
-    check_options(scale=scale, threads=threads)
+    check_options(scale=scale, threads=threads, sharpness=sharpness)
     return open_runner(
         weights,
         device,
@@ -97,6 +127,7 @@ def open_fastest(
         backend=prefer(weights, device) if backend == "auto" else backend,
         threads=threads,
         precision=precision,
+        sharpness=sharpness,
     )
 
 
@@ -140,40 +171,40 @@ def _choose_backend(path: Path, kind: str) -> Backend:
 
 
 def convert(path: Path) -> Path:
-    """The ONNX file of other weights, written at first use and kept in the user's cache; where nothing can be
-    written there, in a temporary folder until the program ends.
+    """The ONNX file of weights of this package, written at first use and kept in the user's cache; where that
+    cannot be written, in a temporary folder until the process ends.
 
     Raises:
         UsageError: weights that cannot be exported.
-        SrkdError: the file is damaged, or it cannot be written.
+        SrkdError: the file is damaged, or there is no place to write to at all.
     """
     if kind_of(path) == "onnx":
         return path
-    name = f"{path.stem}-{hash_file(path, 16)}-{__version__}.onnx"
+    name = f"{path.stem[:64]}-{hash_file(path, 16)}-{__version__}.onnx"
     target = user_cache_path("srkd") / "onnx" / name
+    try:
+        if target.is_file():
+            return target
+        check_writable(target)
+    except (SrkdError, OSError) as error:
+        note(f"{error}; converting {path.name} to ONNX for this time alone", "warning")
+        target = _temporary_folder() / name
     if not target.is_file():
         from srkd.exports.writing import write_onnx
         from srkd.weights.store import load_generator
 
         model = load_generator(path)
-        if _may_write(target.parent):
-            say(f"converting {path.name} to ONNX, once -> {target}")
-        else:
-            target = Path(tempfile.mkdtemp(prefix="srkd-")) / name
-            atexit.register(shutil.rmtree, target.parent, ignore_errors=True)
-            say(f"converting {path.name} to ONNX, for now: the cache cannot be written")
+        say(f"converting {path.name} to ONNX, once -> {target}")
         write_onnx(model, target)
     return target
 
 
-def _may_write(folder: Path) -> bool:
-    """Whether files can be made in a folder, which is made where it is missing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+@cache
+def _temporary_folder() -> Path:
+    """A folder that goes when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="srkd-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _may_have_gpu() -> bool:

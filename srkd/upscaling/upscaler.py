@@ -46,6 +46,7 @@ class Upscaler:
         threads: CPU threads; all cores when not given.
         tile: side of the tiles in LR pixels, 0 for the whole image at once; by free memory when not given.
         tta: average over the eight flips and rotations, which takes eight times as long.
+        sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones.
 
     Raises:
         UsageError: no such weights, device or backend, or an option out of range.
@@ -63,11 +64,18 @@ class Upscaler:
         threads: int | None = None,
         tile: int | None = None,
         tta: bool = False,
+        sharpness: float | None = None,
     ):
-        check_options(scale=scale, tile=tile, threads=threads)
+        check_options(scale=scale, tile=tile, threads=threads, sharpness=sharpness)
         with silence():
             model = open_fastest(
-                weights, scale, backend=backend, device=device, precision=precision, threads=threads
+                weights,
+                scale,
+                backend=backend,
+                device=device,
+                precision=precision,
+                threads=threads,
+                sharpness=sharpness,
             )
         self.name, self.runtime = model.name, model.runtime
         self.scale = float(scale or model.scale)
@@ -108,6 +116,7 @@ def upscale_image(
     threads: int | None = None,
     tile: int | None = None,
     tta: bool = False,
+    sharpness: float | None = None,
 ) -> AnyImage:
     """Enlarges an image in memory, a numpy array, a Pillow image or a torch tensor, into another of its kind.
 
@@ -121,7 +130,7 @@ def upscale_image(
         UsageError: no such weights, device or backend, an option out of range, or not an image.
         SrkdError: the weights are damaged, or memory does not suffice.
     """
-    check_options(scale=scale, tile=tile, threads=threads)
+    check_options(scale=scale, tile=tile, threads=threads, sharpness=sharpness)
     weights = weights or default_weights()
     check_path("weights", weights)
     # Bicubic has no scale but the one that is asked for; networks are the same for every scale.
@@ -129,7 +138,7 @@ def upscale_image(
     facts = None if bicubic else find_weights(weights).resolve().stat()
     version = (scale,) if bicubic or facts is None else (facts.st_mtime_ns, facts.st_size)
     with _opening, silence():
-        model = _open_once(str(weights), version, backend, device, precision, threads)
+        model = _open_once(str(weights), version, backend, device, precision, threads, sharpness)
     return upscale_in_memory(average_flips(model) if tta else model, image, scale or model.scale, tile)
 
 
@@ -144,6 +153,7 @@ def _open_once(
     device: Device,
     precision: Precision,
     threads: int | None,
+    sharpness: float | None,
 ) -> Runner:
     """Opens weights; `version` is the scale of bicubic, or tells a changed file from what is open."""
     return open_fastest(
@@ -153,6 +163,7 @@ def _open_once(
         device=device,
         precision=precision,
         threads=threads,
+        sharpness=sharpness,
     )
 
 

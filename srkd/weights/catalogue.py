@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath
-from srkd.runtimes.ncnn_files import is_param
+from srkd.files import StrPath, is_file
 
 
 def find_weights(weights: StrPath) -> Path:
@@ -19,7 +18,7 @@ def find_weights(weights: StrPath) -> Path:
     if str(weights) in shipped:
         return shipped_folder() / shipped[str(weights)]["file"]
     path = Path(weights)
-    if path.is_file():
+    if is_file(path):
         return path
     names = f"; shipped names: {', '.join(shipped)}" if shipped else ""
     raise UsageError(f"there is no weights file {path}{names}")
@@ -29,17 +28,17 @@ def find_onnx(weights: StrPath) -> Path | None:
     """The ONNX file that comes with shipped weights, or the path itself if it is one; None otherwise."""
     entry = list_shipped().get(str(weights), {})
     path = shipped_folder() / entry["onnx"] if "onnx" in entry else Path(weights)
-    return path if path.suffix == ".onnx" and path.is_file() else None
+    return path if path.suffix == ".onnx" and is_file(path) else None
 
 
 def kind_of(path: Path) -> Literal["onnx", "ncnn", "safetensors", "torch"]:
     """The format of a weights file. Its content says it; ONNX, which has no mark, is told by its suffix."""
     if path.suffix == ".onnx":
         return "onnx"
-    if is_param(path):
-        return "ncnn"
     with path.open("rb") as file:
         start = file.read(9)
+    if path.suffix == ".param" or start[:8].rstrip() == b"7767517":
+        return "ncnn"
     # The length of a JSON header, and the header.
     if path.suffix == ".safetensors" or (len(start) == 9 and start[8:] == b"{"):
         return "safetensors"

@@ -117,6 +117,15 @@ def load_discriminator(path: StrPath) -> Discriminator:
     return _rebuild(path, header, "discriminator", create_discriminator).eval()
 
 
+def blend(near: Generator, far: Generator, alpha: float) -> None:
+    """Interpolates a generator's weights in place: far := (1 - alpha) near + alpha far. Both have one
+    architecture; integers, the counters of batch norm, stay as they are."""
+    weights = near.state_dict()
+    for key, value in far.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(weights[key].lerp(value, alpha))
+
+
 def copy_weights(source: nn.Module, target: nn.Module, name: StrPath, fresh: str = "") -> bool:
     """Copies weights between modules of the same architecture and size.
 

@@ -1,5 +1,7 @@
 """`srkd config`: printed recipes."""
 
+import datetime
+
 import pytest
 import yaml
 from conftest import same
@@ -77,6 +79,48 @@ IMPOSSIBLE = [
     ({"stages": {"pretrain": {"losses": {"l4": {}}}}}, "unknown loss 'l4'"),
     ({"stages": {"gan": {"critics": {"hr": {"rate": -1.0}}}}}, "critic 'hr': rate must be positive"),
     ({"stages": {"pretrain": {"crop": 33}}}, "multiple of the scale"),
+    ({"steps": -5}, "steps must be at least 1, not -5"),
+    ({"batch": 0}, "batch must be at least 1, not 0"),
+    ({"out": datetime.date(2026, 1, 1)}, "out: expected a text, not datetime.date"),
+    ({"stages": {"pretrain": {"rate": float("inf")}}}, "rate must be positive, not inf"),
+    ({"model": "srgan_tinny"}, "unknown generator 'srgan_tinny'"),
+    ({"model_options": {"channels": -3}}, "generator 'srgan_teacher': channels must be at least 1, not -3"),
+    ({"model_options": {"channels": 0}}, "channels must be at least 1, not 0"),
+    ({"model_options": {"channels": "many"}}, "channels must be a whole number, not 'many'"),
+    ({"model_options": {"channels": True}}, "channels must be a whole number, not True"),
+    ({"model_options": {"blocks": -2}}, "blocks must be at least 1, not -2"),
+    ({"model_options": {"residual_init": float("nan")}}, "residual_init must be a number, not nan"),
+    ({"model_options": {"tail": "long"}}, "tail must be one of paper, lr, not 'long'"),
+    ({"model_options": {"width": 3}}, "unknown option 'width'; choose from: channels, blocks"),
+    (
+        {"stages": {"pretrain": {"losses": {"l1": {"options": {"power": 2}}}}}},
+        "loss 'l1': unknown option 'power'",
+    ),
+    (
+        {"stages": {"pretrain": {"losses": {"grid": {"options": {"window": -1}}}}}},
+        "loss 'grid': window must be at least 1, not -1",
+    ),
+    (
+        {"stages": {"pretrain": {"losses": {"hint": {"options": {"depths": [7.0]}}}}}},
+        r"depths must lie in \(0, 1\], not 7",
+    ),
+    (
+        {"stages": {"pretrain": {"losses": {"hint": {"options": {"depths": 0.5}}}}}},
+        "depths must be a list, each a number or a text, not 0.5",
+    ),
+    (
+        {"stages": {"pretrain": {"losses": {"charbonnier": {"options": {"epsilon": float("nan")}}}}}},
+        "epsilon must be a number, not nan",
+    ),
+    (
+        {"stages": {"gan": {"critics": {"hr": {"options": {"channels": -3}}}}}},
+        "stage gan: discriminator 'vgg': channels must be at least 1, not -3",
+    ),
+    ({"stages": {"gan": {"critics": {"hr": {"name": "foo"}}}}}, "unknown discriminator 'foo'"),
+    ({"stages": {"gan": {"critics": {"hr": {"options": {"norm": "layer"}}}}}}, "norm must be one of bn"),
+    ({"stages": {"gan": {"weight_decay": 0.1}}}, "stage gan: weight_decay goes with optimizer: muon"),
+    ({"stages": {"gan": {"kd_replaces": True}}}, "stage gan: kd_replaces takes the weight of"),
+    ({"start": "w.safetensors", "model_options": {"channels": 8}}, "model_options go with --model"),
 ]
 
 
@@ -85,7 +129,7 @@ def test_config_and_training_refuse_the_same_in_one_line(photos, tmp_path, optio
     said = set()
     for verb in (srkd.show_config, srkd.estimate, srkd.train):
         with pytest.raises(UsageError, match=message) as caught:
-            verb(photos, strategy="srgan", out=tmp_path / "run", **options)
+            verb(photos, **{"strategy": "srgan", "out": tmp_path / "run", **options})
         said.add(str(caught.value))
     assert len(said) == 1 and len(said.pop().splitlines()) == 1 and not (tmp_path / "run").exists()
 

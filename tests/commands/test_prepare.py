@@ -16,8 +16,7 @@ from PIL import Image
 
 import srkd
 from srkd import SrkdError, UsageError
-from srkd.commands import prepare as prepare_module
-from srkd.data import open_data
+from srkd.data import open_data, packing
 from srkd.data import packed as packed_module
 from srkd.images.writing import write_image
 
@@ -92,7 +91,7 @@ def test_a_commit_that_is_interrupted_writes_no_entry_twice(photos, tmp_path, mo
 
 
 def test_ctrl_c_keeps_what_is_packed(photos, tmp_path, monkeypatch):
-    real = prepare_module.iter_pairs
+    real = packing.iter_pairs
 
     def interrupted(*args):
         for number, found in enumerate(real(*args)):
@@ -100,11 +99,11 @@ def test_ctrl_c_keeps_what_is_packed(photos, tmp_path, monkeypatch):
                 interrupt()
             yield found
 
-    monkeypatch.setattr(prepare_module, "iter_pairs", interrupted)
+    monkeypatch.setattr(packing, "iter_pairs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         srkd.prepare(str(photos), str(tmp_path / "out"))
     assert len((tmp_path / "out" / "journal.jsonl").read_text().splitlines()) == 4
-    monkeypatch.setattr(prepare_module, "iter_pairs", real)
+    monkeypatch.setattr(packing, "iter_pairs", real)
     srkd.prepare(str(photos), str(tmp_path / "out"))
     srkd.prepare(str(photos), str(tmp_path / "whole"))
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -9,7 +9,7 @@ from PIL import Image
 
 import srkd
 from srkd import SrkdError, UsageError
-from srkd.data import find_pairs
+from srkd.data import find_pairs, open_data
 from srkd.images.folders import find_images, list_images
 from srkd.images.reading import read_image
 
@@ -98,6 +98,8 @@ def test_images_that_cannot_be_reached_are_named(tmp_path, photo, capsys):
     (tmp_path / "gone.jpg").symlink_to("nowhere")
     with pytest.raises(SrkdError, match=r"gone\.jpg is a link to something .* \(and 1 more like it\)"):
         srkd.evaluate("bicubic", tmp_path, lpips="none")
+    with pytest.raises(SrkdError, match="leave such images out with --skip-bad"):
+        open_data(tmp_path, 4)
     srkd.prepare(tmp_path, tmp_path / "packed", skip_bad=True)
     assert capsys.readouterr().out.count("left out: ") == 2
     for folder in ("loop.png", "gone.jpg"):

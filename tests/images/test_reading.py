@@ -40,7 +40,7 @@ def test_cmyk_is_converted_by_its_profile(tmp_path, photo):
         tmp_path / "in.jpg", icc_profile=b"no profile" * 20, quality=95
     )
     found = read_photo(tmp_path / "in.jpg")
-    assert found.icc is None
+    assert found.about.icc is None
     assert np.abs(found.pixels.astype(int) - photo).mean() < 4
 
 
@@ -48,8 +48,8 @@ def test_a_gray_profile_goes_with_gray_alone(tmp_path, photo):
     gray = PROFILE[:16] + b"GRAY" + PROFILE[20:]
     Image.fromarray(photo).save(tmp_path / "colour.png", icc_profile=gray)
     Image.fromarray(photo).convert("L").save(tmp_path / "gray.png", icc_profile=gray)
-    assert read_photo(tmp_path / "colour.png").icc is None
-    assert read_photo(tmp_path / "gray.png").icc == gray
+    assert read_photo(tmp_path / "colour.png").about.icc is None
+    assert read_photo(tmp_path / "gray.png").about.icc == gray
 
 
 def test_the_second_picture_of_a_phone_is_passed_over(tmp_path, photo):

@@ -26,10 +26,16 @@ def test_no_network_says_so(monkeypatch, tmp_path):
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    with pytest.raises(SrkdError, match="st-lpips-alex"):
-        load_lpips("lpips-alex")
-    with pytest.raises(SrkdError, match="use the trunk st-vgg"):
-        load_trunk("vgg19")
+    place = tmp_path / "hub" / "checkpoints"
+    for load, name, file in (
+        (load_lpips, "lpips-alex", "alexnet-owt-7be5be79.pth"),
+        (load_lpips, "lpips-vgg", "vgg16-397923af.pth"),
+        (load_trunk, "vgg19", "vgg19-dcbb9e9d.pth"),
+    ):
+        with pytest.raises(
+            SrkdError, match=rf"fetch https://\S+/{file} and put it into {place}, or use .*st-"
+        ):
+            load(name)
 
 
 def test_vgg19_reads_torchvisions_file(monkeypatch, tmp_path):

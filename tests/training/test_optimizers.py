@@ -11,8 +11,10 @@ from lightning_fabric.plugins.precision.amp import MixedPrecision
 from safetensors.torch import load_file
 from torch import nn
 
+from srkd.config import Loss, Stage
 from srkd.errors import UsageError
 from srkd.training.optimizers import Muon, create_optimizer, orthogonalize
+from srkd.training.requirements import check_stage
 
 WIDE, TALL, SQUARE = (16, 90), (90, 16), (24, 24)
 
@@ -207,7 +209,7 @@ def test_create_optimizer_gives_what_it_is_asked_for():
     adam = create_optimizer("adam", copy.deepcopy(groups), torch.device("cpu"))
     assert isinstance(adam, torch.optim.Adam) and adam.defaults["betas"] == (0.9, 0.99)
     with pytest.raises(UsageError, match="goes with optimizer: muon"):
-        create_optimizer("adam", groups, torch.device("cpu"), 0.1)
+        check_stage(Stage(losses={"l1": Loss()}, weight_decay=0.1))
 
 
 def test_a_stages_weight_decay_reaches_its_matrices(photos, tmp_path):

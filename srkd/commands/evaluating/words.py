@@ -27,8 +27,15 @@ def sort_words(model: Any, data: Any, sr: Any) -> Words:
         UsageError: there are no models or no benchmarks, or something else than paths.
     """
     models, sets, folders = (_as_list(name, x) for name, x in (("model", model), ("data", data), ("sr", sr)))
-    if not sets and (len(models) > 1 or (models and folders)):
-        sets = [models.pop()]
+    names = (BICUBIC, *list_shipped())
+    inner = [word for word in models if str(word) not in names and Path(word).is_dir()]
+    if not sets and len(inner) > 1:
+        raise UsageError(
+            f"{' and '.join(map(str, inner))} are folders; name benchmarks by --data, and folders of SR "
+            "images by --sr"
+        )
+    if not sets and (len(models) > 1 or (models and folders)) and str(models[-1]) not in names:
+        sets, inner = [models.pop()], []
     if sets and not models and not folders and len(sets) > 1:
         # As in `--data Set5/ bicubic`.
         models = [word for word in sets if str(word) != "embedded" and not Path(word).is_dir()]
@@ -36,9 +43,7 @@ def sort_words(model: Any, data: Any, sr: Any) -> Words:
     for name, found in (("MODEL", [*models, *folders]), ("DATA", sets)):
         if not found:
             raise UsageError(f"{name} is missing; see srkd evaluate --help")
-    shipped = list_shipped()
-    results = [m for m in models if str(m) != BICUBIC and str(m) not in shipped and Path(m).is_dir()]
-    return Words([m for m in models if m not in results], [*results, *folders], sets)
+    return Words([word for word in models if word not in inner], [*inner, *folders], sets)
 
 
 def _as_list(name: str, value: Any) -> list[StrPath]:

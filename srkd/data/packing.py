@@ -1,0 +1,133 @@
+"""Photographs become the files of a packed data set."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srkd.data.packed import HR, JOURNAL, LR, MANIFEST, VALIDATION, Appender, read_manifest
+from srkd.data.pairs import Pair, Source, iter_pairs
+from srkd.data.sets import choose_validation
+from srkd.degradation import make_degradation
+from srkd.errors import SrkdError, UsageError
+from srkd.files import write_text
+from srkd.terminal import note, say, track
+
+# In requests and manifests of sets with random degradations alone.
+DRAWN = ("degradation", "draws", "seed")
+LR_SOURCES = "lr_sources"
+
+
+def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool) -> dict[str, Any]:
+    """Packs images, or what an earlier call left of them.
+
+    Args:
+        folder: where to.
+        files: the images.
+        request: what begins the manifest: `scale`, `sources` (name and size of each file), `val` (a list of
+            validation images, or None); with random degradations `degradation` (all its fields), `draws` and
+            `seed`.
+        skip_bad: leave out images that cannot be read.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UsageError: the folder holds, or began to hold, something else.
+        SrkdError: an image cannot be read.
+    """
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
+        # Sets that were packed before LR files were recorded have none.
+        keys = [key for key in {**wanted, **dict.fromkeys(DRAWN)} if key in manifest or key != LR_SOURCES]
+        differing = [key for key in keys if manifest.get(key) != wanted.get(key)]
+        if differing:
+            raise UsageError(
+                f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
+            )
+        say(f"{folder} is packed already: {len(manifest['images'])} images")
+        return manifest
+    appender = Appender(folder, (HR, LR), request)
+    draws = request.get("draws", 1)
+    # An image that is left out has one entry, any other one for each draw.
+    packed, done = 0, 0
+    for entry in appender.entries:
+        whole = "left_out" in entry or entry.get("draw", 0) == draws - 1
+        packed, done = (packed + 1, 0) if whole else (packed, entry["draw"] + 1)
+    if packed or done:
+        say(f"continuing after {packed} of {len(files)} images")
+    scale, total = request["scale"], len(files) - packed
+    try:
+        found = track(iter_pairs(files[packed:], scale), f"packing {total} images", total)
+        for (_, pair), (name, _) in zip(found, request["sources"][packed:], strict=True):
+            if not isinstance(pair, SrkdError):
+                height, width = pair.lr.shape[:2]
+                entry = {"name": name, "sha256": pair.sha256, "height": height, "width": width}
+                for facts, lr in _draw(pair, request, done):
+                    first = {HR: pair.hr} if not facts.get("draw") else {}
+                    appender.append({**entry, **facts}, {**first, LR: lr})
+                done = 0
+            elif skip_bad:
+                note(str(pair), "left out")
+                appender.append({"name": name, "left_out": str(pair)}, {})
+            else:
+                raise type(pair)(f"{pair}; fix it, or leave such images out with --skip-bad")
+    finally:
+        appender.commit()
+        appender.close()
+    manifest = _manifest(request, appender.entries)
+    firsts = [entry for entry in manifest["images"] if not entry.get("draw")]
+    held = [entry for entry in firsts if entry["validation"]]
+    write_text(folder / VALIDATION, "".join(f"{entry['sha256']}  {entry['name']}\n" for entry in held))
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    (folder / JOURNAL).unlink()
+    left_out = len(manifest["left_out"])
+    say(
+        f"packed {len(firsts)} images{f' in {draws} draws' * (draws > 1)} ({len(held)} for validation) "
+        f"-> {folder}" + (f"; {left_out} left out, see {MANIFEST}" if left_out else "")
+    )
+    return manifest
+
+
+def _draw(pair: Pair, request: Mapping[str, Any], done: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """The LR images of a pair from draw `done` on, with what the manifest says of them; without random
+    degradations its own."""
+    if "degradation" not in request:
+        yield {}, pair.lr
+        return
+    # Imported late: it needs torch.
+    from srkd.data.degrade import draw_lr, draw_rng
+
+    mix = make_degradation(request["degradation"])
+    assert mix is not None
+    for draw in range(done, request["draws"]):
+        steps: list[str] = []
+        rng = draw_rng(request["seed"], pair.sha256, draw)
+        lr = draw_lr(pair.lr, pair.hr, rng, mix, steps.append)
+        yield {"draw": draw, **({"clean": True} if steps == ["clean"] else {})}, lr
+
+
+def _manifest(request: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The manifest of a journal's entries, with the images for validation chosen."""
+    held = False
+    images = [
+        {key: value for key, value in entry.items() if key != "bytes"}
+        for entry in entries
+        if "left_out" not in entry
+    ]
+    if not images:
+        raise UsageError("not one image could be read")
+    firsts = [entry for entry in images if not entry.get("draw")]
+    chosen = choose_validation([(entry["name"], entry["sha256"]) for entry in firsts], request["val"])
+    validation = iter(chosen)
+    for entry in images:
+        # All draws of an image serve one purpose.
+        held = next(validation) if not entry.get("draw") else held
+        entry["validation"] = held
+    left_out = [
+        {"name": entry["name"], "reason": entry["left_out"]} for entry in entries if "left_out" in entry
+    ]
+    return {**request, "images": images, "left_out": left_out}
