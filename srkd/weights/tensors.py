@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._utils as _utils
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -102,7 +103,7 @@ _SAFE: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch", "Size"): torch.Size,
     **{
-        ("torch._utils", name): getattr(torch._utils, name)
+        ("torch._utils", name): getattr(_utils, name)
         for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
     },
     **{

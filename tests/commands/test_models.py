@@ -33,7 +33,8 @@ def test_any_file_is_measured(tmp_path, onnx_file, weights, capsys):
     own, foreign = rows[0], rows[3]
     assert own["parameters"] == 31_824 and own["macs"] == pytest.approx(1.8e9, rel=0.05)
     for row in rows[1:3]:
-        assert row["parameters"] == pytest.approx(own["parameters"], rel=0.001)
+        # ONNX keeps equal arrays once, and the slopes of fresh PReLUs are equal.
+        assert row["parameters"] == pytest.approx(own["parameters"], rel=0.003)
         assert row["macs"] == pytest.approx(own["macs"], rel=0.001)
     # Three convolutions of 8 channels between 3 and 48, by hand.
     assert foreign["parameters"] == (27 * 8 + 8) + 2 * (72 * 8 + 8) + 3 * 8 + (72 * 48 + 48)
