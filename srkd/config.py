@@ -4,7 +4,7 @@
 This module imports no torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -234,8 +234,10 @@ def build(kind: Any, value: Any, where: str) -> Any:
         fitting = [choice for choice in choices if wanted is not None and get_origin(choice) is wanted]
         return build((fitting or choices[-1:])[0], value, where)
     if origin is Literal:
-        if value not in args:
-            raise UsageError(f"{where}: '{value}' is not one of {', '.join(map(str, args))}")
+        if not isinstance(value, Hashable) or value not in args:
+            raise UsageError(
+                f"{where}: '{' '.join(str(value).split())}' is not one of {', '.join(map(str, args))}"
+            )
         return value
     if origin is list and isinstance(value, list | tuple):
         return [build(args[0], item, where) for item in value]

@@ -1,6 +1,6 @@
 """The two ways a command can end badly."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from importlib.util import find_spec
 from typing import TypeVar
 
@@ -15,6 +15,11 @@ class SrkdError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: object = ""):
+        text = str(message)
+        # Values that messages quote, such as arrays, may have lines.
+        super().__init__(" ".join(text.split()) if "\n" in text else text)
+
 
 class UsageError(SrkdError):
     """The request itself cannot be carried out: a wrong path, name, option or combination of them."""
@@ -25,8 +30,11 @@ class UsageError(SrkdError):
 def choose(kind: str, name: T, choices: Iterable[T]) -> T:
     """Returns `name` when it is one of `choices`; raises UsageError listing them otherwise."""
     choices = list(choices)
-    if name not in choices:
-        raise UsageError(f"unknown {kind} '{name}'; choose from: {', '.join(map(str, choices))}")
+    # Arrays, which are not hashable, compare item by item and have lines.
+    if not isinstance(name, Hashable) or name not in choices:
+        raise UsageError(
+            f"unknown {kind} '{' '.join(str(name).split())}'; choose from: {', '.join(map(str, choices))}"
+        )
     return name
 
 

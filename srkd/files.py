@@ -21,6 +21,8 @@ def check_path(name: str, value: Any) -> None:
     """Raises UsageError unless the value of an argument is a path."""
     if not isinstance(value, str | Path):
         raise UsageError(f"{name} must be a path, not {describe_type(value)}")
+    if not str(value) or "\0" in str(value):
+        raise UsageError(f"{name} must be a path, not {str(value)!r}")
 
 
 def describe_type(value: Any) -> str:
@@ -29,6 +31,13 @@ def describe_type(value: Any) -> str:
     package = kind.__module__.partition(".")[0]
     name = kind.__name__ if package == "builtins" else f"{package} {kind.__name__}"
     return f"an {name}" if name[0].lower() in "aeio" else f"a {name}"
+
+
+def describe_value(value: Any) -> str:
+    """A value for messages: itself where it is a text or a number, else its type."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:60]}...")
+    return repr(value) if isinstance(value, int | float | None) else describe_type(value)
 
 
 def is_file(path: StrPath) -> bool:
@@ -187,9 +196,9 @@ def explain_write_error(path: Path, error: OSError) -> SrkdError:
 
 
 def write_text(path: StrPath, text: str) -> None:
-    """Writes a UTF-8 text file atomically."""
+    """Writes a UTF-8 text file atomically; names of files that are no UTF-8, as they are."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def hash_file(path: Path, digits: int = 64) -> str:

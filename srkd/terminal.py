@@ -13,6 +13,8 @@ import rich.progress
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from srkd.arguments import check_arguments
+
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -54,12 +56,15 @@ _bar = threading.Lock()
 
 def reports(function: Callable[P, R]) -> Callable[P, R]:
     """Gives a public function its options `verbose` and `progress`, which its signature must have: whether it
-    prints, and what to call as work advances. A function that it calls in turn is never louder than it."""
-    names = inspect.signature(function).parameters
-    assert {"verbose", "progress"} <= set(names), function.__name__
+    prints, and what to call as work advances. A function that it calls in turn is never louder than it.
+    Arguments of a wrong type are refused before it is called."""
+    signature = inspect.signature(function)
+    assert {"verbose", "progress"} <= set(signature.parameters), function.__name__
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        # What is missing or too much, Python says.
+        check_arguments(function, signature.bind(*args, **kwargs).arguments)
         outer = _listener.get()
         verbose: Any = kwargs.get("verbose", True)
         progress: Any = kwargs.get("progress")

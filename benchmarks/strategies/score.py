@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import srkd
 from benchmarks.runtimes import SCALE
 from benchmarks.strategies.rows import Row
-from srkd.commands.evaluate import open_benchmark, score_image
+from srkd import metrics
+from srkd.commands.evaluate import open_benchmark
 from srkd.data import Pair
 from srkd.errors import SrkdError, UsageError
 from srkd.files import write_text
@@ -51,10 +52,11 @@ class CachedTrunk(nn.Module):
 class Scorer:
     """Scores images as `srkd evaluate` does, but computes the features of each HR image once."""
 
-    def __init__(self) -> None:
+    def __init__(self, basic: Sequence[str] = ("psnr", "ssim"), lpips: Sequence[str] = LPIPS) -> None:
+        self.basic = basic
         self.pair: Pair | None = None
         self.hr = torch.empty(0)
-        self.measures = {name: STLPIPS(name.replace("-lpips", "")).eval() for name in LPIPS}
+        self.measures = {name: STLPIPS(name.replace("-lpips", "")).eval() for name in lpips}
         for measure in self.measures.values():
             measure.trunk = CachedTrunk(measure.trunk)  # type: ignore[assignment]  # it remembers features
 
@@ -67,7 +69,7 @@ class Scorer:
                 measure.trunk.keep(self.hr)  # type: ignore[operator]  # it remembers features
         image = to_tensor(sr)
         distances = {name: float(measure(image, self.hr)) for name, measure in self.measures.items()}
-        return {**score_image(sr, pair, PROTOCOL, "none"), **distances}
+        return {**{name: getattr(metrics, name)(sr, pair.hr, PROTOCOL) for name in self.basic}, **distances}
 
 
 def to_tensor(image: np.ndarray) -> Tensor:

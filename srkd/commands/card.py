@@ -70,7 +70,7 @@ def card(
         name=path.stem,
         # Weights shipped before this fact was recorded saw bicubic LR images, as their entry's data says.
         info={"degradation": "none" if entry else None, "objective": None, **info},
-        entry={"description": None, "command": None, **entry},
+        entry={"description": None, "command": None, "terms": None, **entry},
         facts=_facts(path, config, entry.get("license") or info.get("license")),
         training=_training(info, entry),
         scores=_align(known + _measure(path, folders, lpips, model.scale)),
@@ -134,7 +134,7 @@ def _training(info: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, st
         "seed": str(info.get("seed", "unknown")),
         **({"interpolated": _shares(info["interpolation"])} if "interpolation" in info else {}),
         "data": entry.get("data") or "unknown",
-        **({"hours": entry["hours"]} if "hours" in entry else {}),
+        "terms of the images": entry.get("terms") or "unknown",
         "command": "below" if "command" in entry else "unknown",
     }
 

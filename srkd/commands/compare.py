@@ -8,12 +8,10 @@ from typing import Any
 
 from srkd.config import load_recipe, merge
 from srkd.errors import UsageError
-from srkd.files import StrPath, check_path, describe_type, write_text
+from srkd.files import StrPath, describe_value, write_text
 from srkd.recipe import Recipe
 from srkd.strategies import STRATEGIES
 from srkd.terminal import Progress, reports, say
-
-_SCORES = ("psnr", "ssim", "lpips")
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,9 @@ def compare(
         UsageError: no such method, or one that cannot be trained as it stands; nothing was trained.
         SrkdError: a run failed; finished runs are kept.
     """
-    _check_arguments(recipe=recipe, out=out, data=data)
     for option, value in (("seeds", seeds), ("jobs", jobs)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"--{option} must be a whole number of at least 1, not {value!r}")
-    for option, text in (("methods", methods or ""), ("lpips", lpips)):
-        if not isinstance(text, str):
-            raise UsageError(f"{option} must be a text, not {describe_type(text)}")
+            raise UsageError(f"--{option} must be a whole number of at least 1, not {describe_value(value)}")
     base = load_recipe(str(recipe))
     variants = base.pop("methods", None) or {}
     given = {"steps": steps, "data": data and str(data), "teacher": _names(teacher)}
@@ -106,6 +100,7 @@ def compare(
     plan = _plan(base, variants, names)
     from srkd.commands.comparing.checks import check_runs, check_writable, open_measures
     from srkd.commands.comparing.runs import run_all, share_threads
+    from srkd.commands.comparing.summary import summarise
 
     folder = Path(out)
     check_writable(folder)
@@ -126,15 +121,10 @@ def compare(
         say("interrupted; run the same command again to resume")
         raise
     results = {method.label: found[index :: len(plan)] for index, method in enumerate(plan)}
-    summary = _summarise(plan, results, measures, bicubic)
+    controls = {method.label: method.control for method in plan}
+    summary = {**summarise(controls, results, lpips), "bicubic": bicubic}
     _write(summary, folder)
     return summary
-
-
-def _check_arguments(**paths: Any) -> None:
-    for name, value in paths.items():
-        if value is not None:
-            check_path(name, value)
 
 
 def _write(summary: Mapping[str, Any], folder: Path) -> None:
@@ -195,70 +185,3 @@ def _overlay(name: str, variants: Mapping[str, Any]) -> dict[str, Any]:
     if name in STRATEGIES:
         return {"strategy": name}
     return load_recipe(name)
-
-
-def _summarise(
-    plan: Sequence[_Method],
-    results: Mapping[str, list[dict[str, Any]]],
-    measures: Any,
-    bicubic: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The contents of compare.json; `measures` are srkd.commands.comparing.runs.Measures."""
-    from srkd.reports.comparison import conclude
-
-    scores = [key for key in _SCORES if key != "lpips" or measures.lpips != "none"]
-    rows = []
-    for method in plan:
-        runs = results[method.label]
-        controls = None if method.control is None else results[method.control]
-        row: dict[str, Any] = {"method": method.label, "control": method.control}
-        row |= {key: [run[key] for run in runs] for key in (*scores, "seconds", "memory")}
-        row |= _differences(runs, controls, scores)
-        tests = {}
-        for name in measures.tests:
-            taken = [run["test"][name] for run in runs]
-            others = None if controls is None else [run["test"][name] for run in controls]
-            tests[name] = {key: [one[key] for one in taken] for key in scores}
-            tests[name] |= _differences(taken, others, scores)
-        row |= {"test": tests} if tests else {}
-        if measures.curves:
-            row["curves"] = [run["curve"] for run in runs]
-            row |= {} if controls is None else {"bd": _bd(runs, controls)}
-        rows.append(row)
-    summary = {"protocol": "y-crop", "lpips": measures.lpips, "seeds": len(next(iter(results.values())))}
-    for row in rows:
-        if row["control"] is not None:
-            row["conclusion"] = conclude(row, measures.lpips)
-    return {**summary, "bicubic": dict(bicubic), "rows": rows}
-
-
-def _differences(
-    runs: Sequence[Mapping[str, Any]], controls: Sequence[Mapping[str, Any]] | None, scores: Sequence[str]
-) -> dict[str, Any]:
-    from srkd.metrics.intervals import paired_interval
-
-    if controls is None:
-        return {}
-    gaps = {key: paired_interval([r[key] for r in runs], [c[key] for c in controls]) for key in scores}
-    return {"difference": gaps}
-
-
-def _bd(runs: Sequence[Mapping[str, Any]], controls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """BD-LPIPS and BD-PSNR by seed, and their intervals over the seeds that have them."""
-    from srkd.metrics.bjontegaard import bd_difference
-    from srkd.metrics.intervals import paired_interval
-
-    found = [
-        bd_difference(*([(p["psnr"], p["lpips"]) for p in run["curve"]] for run in pair))
-        for pair in zip(runs, controls, strict=True)
-    ]
-    result: dict[str, Any] = {}
-    for key, why in (("lpips", "why_no_lpips"), ("psnr", "why_no_psnr")):
-        by_seed = [getattr(one, key) for one in found]
-        values = [value for value in by_seed if value is not None]
-        interval = (
-            paired_interval(values, [0.0] * len(values)) if values else dict.fromkeys(("mean", "half_width"))
-        )
-        missing = [getattr(one, why) for one in found if getattr(one, why)]
-        result[key] = {**interval, "seeds": by_seed, "none": missing}
-    return result

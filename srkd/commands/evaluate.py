@@ -23,7 +23,6 @@ from srkd.runtimes.runner import Runner
 from srkd.terminal import Progress, reports, say, show
 from srkd.terminal import progress as progress_of
 from srkd.upscaling.opening import BICUBIC, Device, best_device
-from srkd.weights.catalogue import find_weights
 
 # What gives an SR image for a pair: a network, or SR images that are there already.
 Model = Runner | Results
@@ -160,22 +159,11 @@ def _load_lpips(lpips: str) -> None:
 
 def _count_cost(weights: StrPath) -> dict[str, int | None]:
     """Parameters, and multiply-accumulates for a 1280x720 output; None where they cannot be counted."""
-    cost: dict[str, int | None] = {"parameters": None, "macs": None}
     if str(weights) == BICUBIC:
-        return cost
-    from srkd.models.cost import count_macs, count_parameters
-    from srkd.weights.store import load_generator
+        return {"parameters": None, "macs": None}
+    from srkd.weights.cost import count_cost
 
-    model = load_generator(find_weights(weights))
-    try:
-        # Networks that a runtime holds show neither.
-        found: dict[str, int | None] = {
-            "parameters": count_parameters(model),
-            "macs": count_macs(model, model.scale),
-        }
-    except Exception:  # what foreign networks cannot do without data is theirs
-        return cost
-    return found if found["parameters"] else cost
+    return count_cost(weights)._asdict()
 
 
 def _score_sets(

@@ -69,14 +69,10 @@ def extend(
     """
     from srkd.commands.evaluate import open_benchmark
     from srkd.data import open_data
+    from srkd.training.requirements import resolve
     from srkd.weights.store import load_own_generator
 
     scale = load_own_generator(weights).scale
-    new = open_data(str(data), scale, smallest=crop).val
-    if old is None and replay is not None:
-        remembered = open_data(str(replay), scale, smallest=crop).val
-    else:
-        remembered = list(open_benchmark(str(old or "embedded"), scale)[1])
     folder = Path(out)
     forgetting = {"weight": weight, "options": {"taps": taps}}
     recipe = Recipe(
@@ -92,19 +88,21 @@ def extend(
         seed=seed,
         threads=threads,
     )
-    try:
-        extended = _train_both(recipe, folder)
-    except KeyboardInterrupt:
-        say("run the same command again to resume")
-        raise
+    crop = resolve(recipe)["extend"].crop
+    new = open_data(str(data), scale, smallest=crop).val
+    if old is None and replay is not None:
+        remembered = open_data(str(replay), scale, smallest=crop).val
+    else:
+        remembered = list(open_benchmark(str(old or "embedded"), scale)[1])
+    extended = _train_both(recipe, folder)
     domains = {"old": remembered, "new": new}
     results = _score({"before": weights, **extended}, domains, scale)
     show(_table(results))
     target = folder / "extended.safetensors"
     with replacing(target) as temporary:
         temporary.write_bytes(extended["with"].read_bytes())
-    facts = {"weights": Path(weights).name, "taps": taps, "weight": weight, "steps": steps}
-    report = {**facts, "replay": replay is not None, "psnr": results}
+    report = {"weights": Path(weights).name, "taps": taps, "weight": weight, "steps": steps}
+    report |= {"replay": replay is not None, "psnr": results}
     write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
     say(f"-> {target}")
     return results
@@ -119,8 +117,12 @@ def _train_both(recipe: Recipe, folder: Path) -> dict[str, Path]:
     for name, control in (("without", True), ("with", False)):
         heading(f"{name} the loss against forgetting")
         arm = replace(recipe, control=control, out=str(folder / name))
-        if not is_finished(arm):
-            run(arm, resume=True)
+        try:
+            if not is_finished(arm):
+                run(arm, resume=True)
+        except KeyboardInterrupt:
+            say("run the same command again to resume")
+            raise
         found[name] = folder / name / "extend.safetensors"
     return found
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from srkd.errors import UsageError
-from srkd.files import StrPath, name_by_hash
+from srkd.files import StrPath, describe_value, name_by_hash
 from srkd.terminal import Progress, reports, say
 from srkd.weights.catalogue import find_weights
 
@@ -44,8 +44,8 @@ def interpolate(
     """
     from srkd.weights.store import blend, load_own_generator, save_generator
 
-    if not 0 <= alpha <= 1:
-        raise UsageError(f"--alpha is a share from 0 to 1, not {alpha:g}")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+        raise UsageError(f"--alpha is a share from 0 to 1, not {describe_value(alpha)}")
     target = Path(out)
     if target.suffix != ".safetensors":
         raise UsageError(f"--out {target} does not end in .safetensors")

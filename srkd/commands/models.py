@@ -62,12 +62,12 @@ def list_models(
 
 def _measure(weights: StrPath, threads: int | None) -> dict[str, Any]:
     from srkd.upscaling.opening import open_fastest
-    from srkd.weights.cost import count_cost, measure_seconds
+    from srkd.weights.cost import Cost, count_cost, measure_seconds
 
     check_path("weights", weights)
     path = find_weights(weights)
     runner = open_fastest(weights, threads=threads)
-    cost = count_cost(path, runner.scale)
+    cost = Cost() if importlib.util.find_spec("torch") is None else count_cost(path)
     return {
         "name": str(weights) if str(weights) in list_shipped() else path.name,
         "scale": runner.scale,

@@ -91,7 +91,6 @@ def prepare(
         SrkdError: an image cannot be read, or the disk is full; what is packed by then is kept.
     """
     choose("scale", scale, (2, 3, 4))
-    choose("clean target", clean_target, ("teacher", "hr"))
     folder = Path(out)
     if folder.is_file():
         raise UsageError(f"{folder} is a file; give a folder")
@@ -103,7 +102,7 @@ def prepare(
     _check_draws(mix is not None, lr, draws, seed)
     files = find_pairs(data, scale, lr, skip_bad, only_hr=mix is not None)
     if dry_run:
-        return {"pairs": list_sources(files)}
+        return {"pairs": list_sources(files, "degradation" if mix else "bicubic")}
     listed = read_hash_list(Path(val)) if val is not None else None
     named = [teacher] if isinstance(teacher, str | Path) else teacher or []
     teachers = [find_weights(name) for name in named]
@@ -128,7 +127,7 @@ def prepare(
 
 
 def _check_draws(drawn: bool, lr: StrPath | None, draws: int, seed: int) -> None:
-    if draws < 1 or not 0 <= seed < 2**63:
+    if not (isinstance(draws, int) and isinstance(seed, int)) or draws < 1 or not 0 <= seed < 2**63:
         raise UsageError(f"draws must be at least 1 and seed from 0 to 2^63 - 1, not {draws} and {seed}")
     if drawn and lr is not None:
         raise UsageError("LR comes from --lr or is made by --degradation; give one of them")

@@ -12,6 +12,7 @@ from rich.table import Table
 from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, read_pair
 from srkd.errors import UsageError
 from srkd.files import StrPath, write_text
+from srkd.recipe import make_recipe
 from srkd.runtimes.runner import Runner
 from srkd.strategies import STRATEGIES
 from srkd.terminal import Progress, heading, reports, say, show
@@ -102,7 +103,9 @@ def quickstart(
     minutes = (time.monotonic() - began) / 60
     logs = {"distilled": distilled.folder, "control": control.folder}
     report = folder / "report.html"
-    _write_report(report, strategy, _notes(source, len(pairs), seed, minutes), results, logs, crops)
+    notes = [_conclude(results), *_notes(source, len(pairs), seed, minutes)]
+    say(notes[0])
+    _write_report(report, strategy, notes, results, logs, crops)
     facts = {"strategy": strategy, "seed": seed, "teacher": source, "stages": _STAGES}
     scores = {**facts, "minutes": round(minutes, 2), "scores": results}
     write_text(folder / "scores.json", json.dumps(scores, indent=2) + "\n")
@@ -114,8 +117,6 @@ def _choose_teacher(
     teacher: StrPath | None, kind: str, folder: Path, common: Mapping[str, Any]
 ) -> tuple[str, str]:
     """The teacher's weights, and a description of where they come from."""
-    from srkd.commands.train import train
-
     if teacher is not None:
         return str(teacher), find_weights(teacher).name
     shipped = f"srgan_teacher_{kind}"
@@ -123,8 +124,7 @@ def _choose_teacher(
         say(f"the shipped {shipped}")
         return shipped, f"the shipped {shipped}"
     say(f"no {kind.upper()}-trained teacher is shipped; training a small one first")
-    run = train(
-        "embedded",
+    run = _run(
         strategy="srgan" if kind == "gan" else "pretrain",
         out=str(folder / "teacher"),
         stages={"pretrain": _STAGES["teacher"], **({"gan": _STAGES["teacher_gan"]} if kind == "gan" else {})},
@@ -135,16 +135,23 @@ def _choose_teacher(
     return str(list(run.weights.values())[-1]), "a small one trained by this quickstart"
 
 
+def _run(strategy: Any, model: str | None = None, **options: Any) -> Run:
+    """A run on the embedded photographs. Interrupted, it advises what this command has: no --resume."""
+    from srkd.training.run import run
+
+    try:
+        return run(make_recipe("embedded", strategy, model, options))  # type: ignore[arg-type]  # options by name, which it checks
+    except KeyboardInterrupt:
+        say("quickstart does not resume; run it again with another --out")
+        raise
+
+
 def _train_students(
     strategy: Any, teacher: str, folder: Path, common: Mapping[str, Any]
 ) -> tuple[Run, Run, Run]:
     """The pretrained student, and from there the distilled one and the control."""
-    from srkd.commands.distill import distill
-    from srkd.commands.train import train
-
     heading("2. student, pretrained")
-    start = train(
-        "embedded",
+    start = _run(
         strategy="pretrain",
         model=STUDENT,
         out=str(folder / "pretrain"),
@@ -161,9 +168,9 @@ def _train_students(
         **common,
     }
     heading(f"3. student, distilled by {strategy}")
-    distilled = distill("embedded", teacher=teacher, out=str(folder / "distilled"), **arguments)
+    distilled = _run(teacher=teacher, out=str(folder / "distilled"), **arguments)
     heading("4. control: the same stages without the teacher")
-    control = distill("embedded", control=True, out=str(folder / "control"), **arguments)
+    control = _run(control=True, out=str(folder / "control"), **arguments)
     return start, distilled, control
 
 
@@ -218,6 +225,20 @@ def _notes(source: str, count: int, seed: int, minutes: float) -> list[str]:
         f"Steps: {steps}; seed {seed}; {minutes:.1f} minutes in all. A run this short shows that everything "
         "works; it says nothing about which method is better.",
     ]
+
+
+def _conclude(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The student against bicubic, its pretrained start, its control and the teacher, in a sentence."""
+    names = list(results)
+    student = results[names[5]]["mean"]
+    gaps = []
+    for label, name in (("bicubic", 0), ("its pretrained start", 1), ("the control", 3), ("the teacher", 6)):
+        other = results[names[name]]["mean"]
+        psnr, lpips = (student[key] - other[key] for key in ("psnr", "st-lpips-alex"))
+        gaps.append(f"{psnr:+.2f} dB and {lpips:+.4f} LPIPS from {label}")
+    return (
+        f"The fine-tuned student: {'; '.join(gaps)}. One seed: a difference from the control may be chance."
+    )
 
 
 def _write_report(

@@ -97,7 +97,7 @@ def upscale(
         UsageError: no such image, folder or weights, an option out of range, or an output that exists.
         SrkdError: some image could not be read or written; the others are done.
     """
-    side = None if tile == "auto" else tile
+    side = None if isinstance(tile, str) and tile == "auto" else tile
     check_options(
         tile=side, quality=quality, scale=scale, threads=threads, megapixels=megapixels, sharpness=sharpness
     )

@@ -144,10 +144,11 @@ def _point_to_lr(folder: Path) -> None:
             note(f"beside {folder} are LR folders ({', '.join(beside)}), which --lr takes")
 
 
-def list_sources(files: Sequence[Source]) -> list[dict[str, str | None]]:
-    """Prints the pairs, a line each, and returns their paths as `hr` and `lr`."""
+def list_sources(files: Sequence[Source], made: str = "bicubic") -> list[dict[str, str | None]]:
+    """Prints the pairs, a line each, and returns their paths as `hr` and `lr`; `made` says how LR comes about
+    that is no file."""
     for hr, lr in files:
-        say(f"{hr} <- {lr or 'bicubic'}")
+        say(f"{hr} <- {lr or made}")
     return [{"hr": str(hr), "lr": None if lr is None else str(lr)} for hr, lr in files]
 
 

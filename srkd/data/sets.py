@@ -141,9 +141,9 @@ def read_hash_list(path: Path) -> HashList:
         UsageError: there is no such file, or a line of it is something else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise UsageError(f"there is no list {path}, or it is not text") from None
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        raise UsageError(f"there is no list {path}, or it cannot be read") from None
     found = []
     for number, line in enumerate(lines, 1):
         match = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)

@@ -1,7 +1,8 @@
 """Formats that Pillow reads with the help of packages of their own: HEIC and JPEG XL."""
 
 import importlib
-from typing import NamedTuple
+import struct
+from typing import BinaryIO, NamedTuple
 
 from srkd.errors import SrkdError
 
@@ -50,3 +51,53 @@ def _register(module: str) -> None:
     package = importlib.import_module(module)
     if hasattr(package, "register_heif_opener"):
         package.register_heif_opener(thumbnails=False)
+
+
+# Width over height of JPEG XL's images whose header gives a ratio in place of the width.
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+def measure_jxl(stream: BinaryIO) -> tuple[int, int] | None:
+    """Width and height that the header of a JPEG XL declares (ISO 18181-1, SizeHeader), None for other files.
+    Its reader decodes all of a file before it tells."""
+    stream.seek(0)
+    start = stream.read(12)
+    if start[:2] != b"\xff\x0a":
+        if start not in _STARTS or not _seek_codestream(stream):
+            return None
+        start = stream.read(12)
+    bits = int.from_bytes(start[2:], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & ((1 << count) - 1), bits >> count
+        return value
+
+    small = take(1)
+
+    def take_side() -> int:
+        return (1 + take(5)) * 8 if small else 1 + take((9, 13, 18, 30)[take(2)])
+
+    height = take_side()
+    ratio = take(3)
+    if ratio == 0:
+        return take_side(), height
+    over, under = _RATIOS[ratio - 1]
+    return height * over // under, height
+
+
+def _seek_codestream(stream: BinaryIO) -> bool:
+    """Goes to where the image begins in a file of boxes (ISO 18181-2)."""
+    while len(head := stream.read(8)) == 8:
+        size, name = struct.unpack(">I4s", head)
+        behind = 8
+        if size == 1:
+            size, behind = struct.unpack(">Q", stream.read(8).rjust(8, b"\0"))[0], 16
+        if name in (b"jxlc", b"jxlp"):
+            # A part begins with its number.
+            stream.seek(4 if name == b"jxlp" else 0, 1)
+            return True
+        if size < behind:
+            return False
+        stream.seek(size - behind, 1)
+    return False

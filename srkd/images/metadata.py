@@ -26,6 +26,7 @@ _PROFILE_TEXTS = (
 # More text than a person writes; a few kilobytes may unpack to gigabytes.
 _LONGEST_TEXT = 2**24
 # What XMP says about the old file's bytes: its orientation, and pictures and films stored behind it.
+_FILM = rb'\w+:(?:MotionPhoto|MicroVideo)\s*(?:=\s*["\']|>)\s*1'
 _STALE_XMP = (
     (rb'(tiff:Orientation\s*(?:=\s*["\']|>)\s*)[2-8]', rb"\g<1>1"),
     (rb'(\w+:(?:MotionPhoto|MicroVideo)\s*(?:=\s*["\']|>)\s*)1', rb"\g<1>0"),
@@ -52,17 +53,19 @@ def describe(path: Path, kind: str, info: Mapping[Any, Any], found: Image.Exif) 
     xmp, iptc = info.get("xmp") or _find_boxes(path, kind), _find_iptc(info, tags)
     if xmp is None and exif.XMP in tags:
         xmp = tags[exif.XMP].data
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
     block = None
     if directory is not None and (kept := exif.clean(tags)):
         block = exif.pack_block(replace(directory, tags=kept))
     # Where a TIFF gives no resolution, Pillow gives 1.
+    faults += _find_losses(path, kind, xmp)
     dpi = info.get("dpi") if kind != "TIFF" or 282 in tags else None
     about = About(
         icc=info.get("icc_profile") or None,
-        chunks=_to_chunk(info.get("nclx_profile")),
+        chunks=_to_chunk(_find_avif(path)[0] if kind == "AVIF" else info.get("nclx_profile")),
         exif=block,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
-        xmp=_clean_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
+        xmp=_clean_xmp(xmp),
         iptc=iptc,
         texts=_find_comment(info) if kind != "PNG" else (),
         lossless=kind == "WEBP" and _is_lossless_webp(path),
@@ -77,6 +80,33 @@ def _find_directory(path: Path, kind: str, info: Mapping[Any, Any], found: Image
             return exif.read_directory(file)
     block = info.get("exif") or (found.tobytes() if found else None)
     return exif.read_block(block) if block else None
+
+
+def _find_losses(path: Path, kind: str, xmp: bytes | None) -> list[str]:
+    """What a file holds and nothing here reads."""
+    found = []
+    if kind == "MPO":
+        found.append("what phones hide behind a JPEG's picture (depth, HDR gains)")
+    if re.search(_FILM, xmp or b""):
+        found.append("a motion photo's film")
+    if b"HasExtendedXMP" in (xmp or b""):
+        found.append("the extension of XMP")
+    if kind == "AVIF" and _find_avif(path)[1]:
+        found.append("AVIF's depth beyond 8 bits")
+    return found
+
+
+def _find_avif(path: Path) -> tuple[dict[str, int] | None, bool]:
+    """The colours that an AVIF states by numbers (its box `colr`), and whether it has more than 8 bits
+    (`av1C`), neither of which Pillow tells. Both are in its head."""
+    with path.open("rb") as file:
+        head = file.read(2**16)
+    place, depth = head.find(b"colrnclx") + 8, head.find(b"av1C") + 6
+    deep = depth > 6 and len(head) > depth and bool(head[depth] & 64)
+    if place == 7 or len(head) < place + 7:
+        return None, deep
+    primaries, transfer = struct.unpack_from(">HH", head, place)
+    return {"color_primaries": primaries, "transfer_characteristics": transfer}, deep
 
 
 def _find_iptc(info: Mapping[Any, Any], tags: Mapping[int, exif.Tag]) -> bytes | None:

@@ -15,7 +15,7 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, is_file
 from srkd.images.colours import cmyk_to_srgb
 from srkd.images.deep import decode_deep, find_pictures
-from srkd.images.extras import register_reader
+from srkd.images.extras import measure_jxl, register_reader
 from srkd.images.formats import MEGAPIXELS
 from srkd.images.metadata import describe
 from srkd.images.photo import Photo
@@ -63,17 +63,12 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
     path = Path(path)
     if not is_file(path):
         raise UsageError(f"there is no file {path}")
-    with open_image(path) as file:
+    with open_image(path, megapixels) as file:
         page = _choose_page(file, path)
-        width, height = file.size
-        if width * height > megapixels * 1e6:
-            raise SrkdError(
-                f"{path} declares {width}x{height} pixels, more than {megapixels:g} megapixels; "
-                "raise --megapixels to read it all the same"
-            )
+        _check_size(path, file.size, megapixels)
         # Before anything loads the pixels, which forgets how they were stored.
         deep = _is_deep(file)
-        exif = file.getexif()
+        exif = _read_exif(file)
         about = describe(path, str(file.format), file.info, exif)
         # Taken out, since Pillow would apply it to TIFFs while it loads them.
         orientation = exif.pop(ExifTags.Base.Orientation, 1)
@@ -88,6 +83,22 @@ def read_photo(path: StrPath, megapixels: float = MEGAPIXELS) -> Photo:
         if icc is not None and (file.mode == "CMYK" or icc[16:20] != (b"GRAY" if gray else b"RGB ")):
             about = replace(about, icc=None)
         return Photo(pixels, alpha, gray, about)
+
+
+def _check_size(path: Path, size: tuple[int, int], megapixels: float) -> None:
+    if size[0] * size[1] > megapixels * 1e6:
+        raise SrkdError(
+            f"{path} declares {size[0]}x{size[1]} pixels, more than {megapixels:g} megapixels; "
+            "raise --megapixels to read it all the same"
+        )
+
+
+def _read_exif(file: Any) -> Image.Exif:
+    """What Pillow reads of EXIF; nothing of a damaged block, which is no reason to refuse the photograph."""
+    try:
+        return file.getexif()
+    except Exception:
+        return Image.Exif()
 
 
 def _choose_page(file: Any, path: Path) -> int:
@@ -183,8 +194,9 @@ def measure(path: Path) -> int:
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[Any]:
-    """A Pillow image, closed afterwards.
+def open_image(path: Path, megapixels: float = MEGAPIXELS) -> Iterator[Any]:
+    """A Pillow image, closed afterwards; in formats that are decoded as they are opened, of no more
+    megapixels than these.
 
     Changes nothing of the process, since several threads read at once: neither Pillow's limit on sizes (that
     of `read_photo` holds) nor the filters of warnings.
@@ -193,7 +205,7 @@ def open_image(path: Path) -> Iterator[Any]:
         SrkdError: whatever goes wrong while it is read, as one line.
     """
     try:
-        with path.open("rb") as stream, _identify(stream, path) as file:
+        with path.open("rb") as stream, _identify(stream, path, megapixels) as file:
             yield file
     except SrkdError:
         raise
@@ -214,10 +226,12 @@ def open_image(path: Path) -> Iterator[Any]:
         ) from error
 
 
-def _identify(stream: BinaryIO, path: Path) -> Any:
+def _identify(stream: BinaryIO, path: Path, megapixels: float) -> Any:
     """What Image.open does, without its check of sizes: the first format that accepts the first bytes."""
     start = stream.read(32)
     register_reader(start, path)
+    if (size := measure_jxl(stream)) is not None:
+        _check_size(path, size, megapixels)
     start = start[:16]
     # The common formats first, which is how Pillow keeps its own start short.
     for load_formats in (Image.preinit, Image.init):

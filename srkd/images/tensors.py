@@ -51,32 +51,42 @@ def is_gray(image: np.ndarray) -> bool:
     """Whether an RGB image `(H, W, 3)` of any type is gray but for the noise that lossy formats and cameras
     put into its colours. A tint, however slight, is none: sepia stays."""
     pixel, block, whole = (limit / 255 * white_of(image.dtype) for limit in _GRAY_SPREADS)
-    totals, height = np.zeros(3), image.shape[0]
-    columns = np.arange(0, image.shape[1], 8)
+    totals, columns = np.zeros(3), np.arange(0, image.shape[1], 8)
     # A strip at a time: most photographs show their colours in the first.
-    for top in range(0, height, 64):
-        strip = image[top : top + 64].astype(np.float32)
-        if _spread(strip).max() > pixel:
+    for top in range(0, image.shape[0], 64):
+        strip = image[top : top + 64]
+        furthest = _spread(strip).max()
+        if furthest > pixel:
             return False
-        sums = np.add.reduceat(np.add.reduceat(strip, np.arange(0, len(strip), 8), axis=0), columns, axis=1)
-        ones = np.ones(strip.shape[:2], np.float32)
-        counts = np.add.reduceat(np.add.reduceat(ones, np.arange(0, len(strip), 8), axis=0), columns, axis=1)
-        if _spread(sums / counts[..., None]).max() > block:
-            return False
-        totals += sums.sum((0, 1), dtype=np.float64)
-    return bool(np.ptp(totals / (height * image.shape[1])) <= whole)
+        # No block is further apart than its pixels.
+        if furthest > block:
+            rows = np.arange(0, len(strip), 8)
+            # The last of a row or column may be smaller.
+            heights, widths = np.append(rows, len(strip)), np.append(columns, image.shape[1])
+            sizes = np.outer(np.diff(heights), np.diff(widths))
+            sums = np.add.reduceat(np.add.reduceat(strip, rows, axis=0, dtype=np.float64), columns, axis=1)
+            if _spread(sums / sizes[..., None]).max() > block:
+                return False
+        totals += [strip[..., channel].sum(dtype=np.float64) for channel in range(3)]
+    return bool(np.ptp(totals / (image.shape[0] * image.shape[1])) <= whole)
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    return values.max(axis=2) - values.min(axis=2)
+    first, second, third = (values[..., channel] for channel in range(3))
+    most = np.maximum(np.maximum(first, second), third)
+    return most - np.minimum(np.minimum(first, second), third)
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:
     """The luma of an RGB image `(H, W, 3)` (ITU-R BT.601, in which JPEG keeps what is not chroma noise), in
     all three channels and the image's type."""
-    luma = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    values = luma if np.issubdtype(image.dtype, np.floating) else np.rint(luma)
-    return np.repeat(values.astype(image.dtype)[..., None], 3, axis=2)
+    result = np.empty_like(image)
+    for top in range(0, image.shape[0], 64):
+        rows = slice(top, top + 64)
+        red, green, blue = (image[rows, :, channel].astype(np.float32) for channel in range(3))
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue
+        result[rows] = (luma if np.issubdtype(image.dtype, np.floating) else np.rint(luma))[..., None]
+    return result
 
 
 def to_batch(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:

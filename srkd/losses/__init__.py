@@ -23,7 +23,7 @@ from srkd.losses.forgetting import Forgetting
 from srkd.losses.grid import Grid
 from srkd.losses.hint import Hint
 from srkd.losses.output import Output
-from srkd.losses.perceptual import Perceptual
+from srkd.losses.perceptual import Perceptual, PerceptualOutput
 from srkd.losses.pixel import L1, MSE, Charbonnier
 from srkd.losses.zoom import Zoom
 from srkd.models.options import check_options
@@ -39,6 +39,7 @@ LOSSES: dict[str, type[GeneratorLoss]] = {
     "grid": Grid,
     # Distillation.
     "output": Output,
+    "perceptual_output": PerceptualOutput,
     "hint": Hint,
     "attention": Attention,
     "affinity": Affinity,
@@ -71,8 +72,8 @@ def create_loss(
     wanted = [module for module in kind.needs if module != "targets"]
     for module in wanted:
         if modules.get(module) is None:
-            option = "teacher_discriminator" if module == "discriminator" else "teacher"
-            raise UsageError(f"the loss '{name}' needs a {option.replace('_', ' ')}; give --{option}")
+            option = "teacher-discriminator" if module == "discriminator" else "teacher"
+            raise UsageError(f"the loss '{name}' needs a {option.replace('-', ' ')}; give --{option}")
     return kind(**{module: modules[module] for module in wanted}, **options)
 
 

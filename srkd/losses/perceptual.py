@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from srkd.errors import UsageError
 from srkd.losses.base import GeneratorLoss, View
 from srkd.losses.functional import feature_l1
 from srkd.metrics.trunks import check_size, load_trunk
@@ -18,16 +19,40 @@ class Perceptual(GeneratorLoss):
         trunk: `st-vgg` or `st-alex` (installed with this package), or `vgg19` (torchvision's, downloaded).
         layers: names of the layers. Without it, all five taps (relu1_2 .. relu5_3); for `vgg19` `conv5_4`,
             before activation as in ESRGAN.
+        shift: both images are cut by a random number of rows and columns below this, anew in each step.
+            The trunk's subsampling otherwise meets the same pixels of every LR pixel's square, which leaves a
+            lattice.
     """
 
-    def __init__(self, trunk: str = "st-vgg", layers: Sequence[str] | None = None):
+    def __init__(self, trunk: str = "st-vgg", layers: Sequence[str] | None = None, shift: int = 0):
         super().__init__()
+        if shift < 0:
+            raise UsageError(f"perceptual: shift must be 0 or more, not {shift}")
         self.trunk = load_trunk(trunk, layers)
-        self.layers = list(layers or self.trunk.slices)
+        self.layers, self.shift = list(layers or self.trunk.slices), shift
 
     def forward(self, view: View) -> Tensor:
-        check_size(*view.hr.shape[-2:])
+        return self.distance(view.sr, view.hr)
+
+    def distance(self, sr: Tensor, real: Tensor) -> Tensor:
+        """How far apart two batches are."""
+        if self.shift:
+            # Training seeds torch in every step, so that a resumed run draws the same.
+            top, left = (int(number) for number in torch.randint(self.shift, (2,)))
+            sr, real = sr[..., top:, left:], real[..., top:, left:]
+        check_size(*real.shape[-2:])
         with torch.no_grad():
-            targets = self.trunk(view.hr)
-        features = self.trunk(view.sr)
+            targets = self.trunk(real)
+        features = self.trunk(sr)
         return feature_l1(features, {name: targets[name] for name in self.layers})
+
+
+class PerceptualOutput(Perceptual):
+    """Output distillation by features: the same distance, of SR_S to SR_T (of several teachers, to
+    their mean)."""
+
+    distills = True
+    needs = ("targets",)
+
+    def forward(self, view: View) -> Tensor:
+        return self.distance(view.sr, view.target)

@@ -58,4 +58,4 @@ def _describe(hint: Any) -> str:
         return " or ".join(map(_describe, args))
     if origin is Sequence:
         return f"a list, each {_describe(args[0])}"
-    return _NAMES.get(hint, hint.__name__)
+    return _NAMES[hint] if hint in _NAMES else str(hint)

@@ -27,13 +27,14 @@ def write_table(summary: Row, path: Path) -> None:
         path: the Markdown file.
     """
     variant, seeds = summary["lpips"], summary["seeds"]
-    keys = [key for key in _DIGITS if key != "lpips" or variant != "none"]
+    keys = [key for key in _DIGITS if key in summary["rows"][0]]
     heads = _heads(keys, variant)
     reference = summary.get("bicubic")
     lines = [["bicubic", *_scores_of(reference, keys)]] if reference else []
     lines += [[row["method"], *_cells(row, keys), *_costs(row)] for row in summary["rows"]]
-    parts = [_markdown([*heads, "minutes", "memory"], lines)]
-    show(_table([*heads, "minutes", "memory"], lines))
+    heads_of_all = [*heads, *(["minutes", "memory"] if "seconds" in summary["rows"][0] else [])]
+    parts = [_markdown(heads_of_all, lines)]
+    show(_table(heads_of_all, lines))
     for name in summary["rows"][0].get("test", {}):
         lines = [["bicubic", *_scores_of(reference["test"][name], keys)]] if reference else []
         lines += [[row["method"], *_cells(row["test"][name], keys)] for row in summary["rows"]]
@@ -46,9 +47,10 @@ def write_table(summary: Row, path: Path) -> None:
         parts.append(_markdown(heads, lines))
         show(_table(heads, lines))
     over = f"Mean and standard deviation over {seeds} seeds" if seeds > 1 else "One seed"
+    images = summary.get("images", "the validation images")
     intervals = ", with paired 95 % confidence intervals" if seeds > 1 else ""
     note = (
-        f"{over} on the validation images, protocol {summary['protocol']}; differences from the control at "
+        f"{over} on {images}, protocol {summary['protocol']}; differences from the control at "
         f"equal steps{intervals}."
     )
     parts.append(note)
@@ -97,6 +99,8 @@ def _cells(row: Row, keys: Sequence[str]) -> list[str]:
 
 
 def _costs(row: Row) -> list[str]:
+    if "seconds" not in row:
+        return []
     return [f"{np.mean(row['seconds']) / 60:.1f}", f"{np.max(row['memory']) / 2**30:.2f} GiB"]
 
 

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from srkd.errors import UsageError
+from srkd.files import describe_value
 
 
 class _Limit(NamedTuple):
@@ -32,4 +33,4 @@ def check_options(**options: Any) -> None:
         # Of the whole numbers, True and False are not meant.
         number = isinstance(value, limit.kind) and not isinstance(value, bool)
         if value is not None and not (number and limit.fits(value)):
-            raise UsageError(f"{name} must be {limit.words}, not {value!r}")
+            raise UsageError(f"{name} must be {limit.words}, not {describe_value(value)}")

@@ -1,10 +1,14 @@
 """`srkd interpolate`."""
 
+import itertools
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from srkd import create_generator, interpolate, load_generator, save_generator
+from srkd.cli import main
+from srkd.weights.catalogue import list_shipped
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
@@ -30,6 +34,24 @@ def test_interpolated_weights(tmp_path, alpha):
     )
     shares = load_generator(again).info["interpolation"]
     assert [name.split("@")[0] for name in shares["of"]] == ["psnr", "mixed"]
+
+
+def test_every_pair_of_shipped_weights_blends_or_says_why_not(tmp_path, fails):
+    """Of one network, whatever their cards say; blends of blends included."""
+    blended = 0
+    for first, second in itertools.permutations(list_shipped(), 2):
+        own, other = (load_generator(name).config for name in (first, second))
+        out = tmp_path / f"{first}-{second}.safetensors"
+        words = [first, second, "--alpha", "0.5", "--out", out]
+        if own != other:
+            assert "different architectures: " in fails(2, "interpolate", *words)
+            continue
+        assert main(["interpolate", *map(str, words)]) == 0
+        info = load_generator(out).info
+        assert [name.split("@")[0] for name in info["interpolation"]["of"]] == [first, second]
+        blended += 1
+    # Faithful and sharp, there and back: the two students and the teacher.
+    assert blended >= 6
 
 
 def test_misuse_of_interpolation(tmp_path, fails):

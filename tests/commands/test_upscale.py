@@ -251,7 +251,7 @@ def test_what_is_no_path_is_one_line(images, tmp_path):
         ({"weights": ["a"]}, "weights must be a path, not a list"),
         ({"out": 3}, "out must be a path, not an int"),
         ({"images": []}, "name the images to upscale"),
-        ({"backend": "tpu"}, "unknown backend 'tpu'; choose from: auto, onnxruntime, torch, openvino"),
+        ({"backend": "tpu"}, "unknown backend 'tpu'; choose from: auto, onnxruntime, torch, openvino, ncnn"),
         ({"device": "cpu:0"}, "unknown device 'cpu:0'; choose from: auto, cpu, cuda, mps"),
     ],
 )

@@ -204,6 +204,18 @@ def test_images_too_large_for_their_format(tmp_path, photo, suffix, monkeypatch,
         assert [p.name for p in (tmp_path / str(number)).glob("[!.]*")] == [f"b{suffix}"]
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_the_longest_sides_of_png(tmp_path, kind, fails):
+    """What libpng takes, and no pixel more."""
+    values = np.full((1, 250_000, 3), 99, kind)
+    (tmp_path / "in.png").write_bytes(imagecodecs.png_encode(values))
+    words = ["upscale", tmp_path / "in.png", "-o", tmp_path / "out.png", "-w", "bicubic"]
+    assert main([str(word) for word in words]) == 0
+    assert imagecodecs.png_decode((tmp_path / "out.png").read_bytes()).shape == (4, 1_000_000, 3)
+    error = fails(1, *words, "--overwrite", "--scale", "4.00001")
+    assert "would become 1000002x4, and its format holds at most 1000000 pixels a side" in error
+
+
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path, photo, weights, monkeypatch, capsys):
     """Weights of one's own are converted into a folder that goes with the process."""
     Image.fromarray(photo[:20, :24]).save(tmp_path / "in.png")

@@ -151,7 +151,7 @@ def test_a_clean_lr_may_have_hr_in_place_of_the_teachers_output(photos, weights,
         ({"seed": -1, "degradation": "real"}, "seed from 0"),
         ({"degradation": "blurry"}, "'blurry' is not one of none, real, web, camera"),
         ({"degradation": "real", "lr": "somewhere"}, "LR comes from --lr or is made by --degradation"),
-        ({"clean_target": "mine"}, "clean target"),
+        ({"clean_target": "mine"}, "unknown clean_target 'mine'"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_packed(photos, tmp_path, options, complaint):

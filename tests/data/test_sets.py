@@ -1,6 +1,8 @@
 """Training and validation images."""
 
+import os
 import shutil
+import sys
 
 import pytest
 
@@ -32,6 +34,23 @@ def test_a_list_says_which_images_are_for_validation(photos, tmp_path):
         open_data(str(photos), 4, str(tmp_path / "words.txt"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text")
+def test_names_that_are_no_text_are_kept(photos, tmp_path):
+    name = os.fsdecode(b"0\xff.png")
+    (tmp_path / "in").mkdir()
+    for number, path in enumerate(sorted(photos.iterdir())):
+        shutil.copy(path, tmp_path / "in" / (path.name if number else name))
+    srkd.prepare(tmp_path / "in", tmp_path / "packed")
+    assert [pair.name for pair in open_data(tmp_path / "packed", 4).val] == [name]
+    found = open_data(tmp_path / "in", 4, tmp_path / "packed" / "validation.sha256")
+    assert [pair.name for pair in found.val] == [name]
+    options = {kind: tmp_path / f"x.{kind}" for kind in ("json", "csv", "latex")}
+    srkd.evaluate("bicubic", tmp_path / "in", lpips="none", **options)
+    (tmp_path / "bytes.sha256").write_bytes(bytes(range(256)))
+    with pytest.raises(UsageError, match="line 1: expected a SHA-256"):
+        open_data(tmp_path / "in", 4, tmp_path / "bytes.sha256")
+
+
 @pytest.mark.parametrize("kind", ["folder", "packed"])
 def test_training_drops_what_validation_has(photos, packed, tmp_path, capsys, kind):
     """Found by hash: the copy has another name."""
@@ -47,3 +66,14 @@ def test_training_drops_what_validation_has(photos, packed, tmp_path, capsys, ki
 def test_images_too_small_for_a_crop_are_named(packed):
     with pytest.raises(UsageError, match=r"smaller than a crop of 97.*--skip-bad"):
         open_data(str(packed), 4, smallest=97)
+
+
+def test_a_packed_set_keeps_the_images_that_it_set_aside(photos, tmp_path):
+    """Those of a list, not every 40th."""
+    chosen = sorted(photos.iterdir())[2]
+    listed = tmp_path / "val.sha256"
+    listed.write_text(f"{hash_file(chosen)}  {chosen.name}\n")
+    srkd.prepare(photos, tmp_path / "packed", val=listed)
+    found = open_data(tmp_path / "packed", 4)
+    assert [pair.name for pair in found.val] == [chosen.name]
+    assert len(found.train) == 5 and chosen.name not in {pair.name for pair in found.train}

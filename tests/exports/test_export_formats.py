@@ -9,7 +9,7 @@ import onnx
 import pytest
 import spandrel
 import torch
-from conftest import NETWORKS, in_onnxruntime
+from conftest import NETWORKS, build_network, in_onnxruntime
 from PIL import Image
 from safetensors import safe_open
 
@@ -17,10 +17,11 @@ import srkd
 from srkd import SrkdError, load_generator
 from srkd.exports import formats
 from srkd.exports.checks import BOUNDS
-from srkd.exports.formats import FORMATS
+from srkd.exports.formats import FORMATS, Request, to_onnx
 from srkd.exports.writing import write_onnx
 from srkd.images.reading import read_image
 from srkd.models import GENERATORS
+from srkd.models.fusing import fuse
 
 
 def expected(path, batch):
@@ -160,3 +161,16 @@ def test_layers_that_ncnn_lacks_are_named(tmp_path):
     with pytest.raises(SrkdError, match=r"ncnn has no layer for .*fft"):
         FORMATS["ncnn"].write(request, tmp_path / "x.param")
     assert not list(tmp_path.iterdir())
+
+
+def test_half_precision_leaves_the_graph_as_it_is_for_others(tmp_path):
+    """What fp16 is measured against must be fp32."""
+    model = build_network("srgan", {"channels": 4, "blocks": 1, "tail": "lr"})
+    proto = to_onnx(fuse(model))
+    request = Request(model, model, lambda: proto, {}, "fp16", ())
+    kinds = []
+    for precision in ("fp16", "fp32"):
+        FORMATS["onnx"].write(request._replace(precision=precision), tmp_path / "a.onnx")
+        graph = onnx.load(tmp_path / "a.onnx").graph
+        kinds.append({tensor.data_type for tensor in graph.initializer})
+    assert onnx.TensorProto.FLOAT16 in kinds[0] and onnx.TensorProto.FLOAT16 not in kinds[1]

@@ -10,6 +10,7 @@ from conftest import PROFILE, bicubic
 from PIL import Image
 
 import srkd
+from srkd.images.extras import measure_jxl
 from srkd.images.folders import list_images
 from srkd.images.reading import read_image, read_photo
 
@@ -115,3 +116,21 @@ def test_without_its_extra_the_extra_is_named(tmp_path, smooth, monkeypatch, fai
 def test_avif_is_none_of_them(tmp_path, smooth):
     Image.fromarray(smooth).save(tmp_path / "in.avif")
     assert read_image(tmp_path / "in.avif").shape == smooth.shape
+
+
+@pytest.mark.parametrize(
+    "size", [(8, 8), (16, 256), (300, 200), (1, 1), (8193, 3), (1600, 900), (640, 480), (9, 8)]
+)
+@pytest.mark.parametrize("boxes", [False, True])
+def test_sizes_of_jpeg_xl_are_known_before_they_are_decoded(tmp_path, monkeypatch, size, boxes):
+    path = tmp_path / "in.jxl"
+    Image.new("RGB", size, (9, 99, 200)).save(
+        path, **({"exif": exif_of(1)} if boxes else {"use_container": False})
+    )
+    assert (path.read_bytes()[:2] == b"\xff\x0a") != boxes
+    with path.open("rb") as file:
+        assert measure_jxl(file) == size
+    monkeypatch.setattr("pillow_jxl.JpegXLImagePlugin.Decoder", lambda **_: pytest.fail("it was decoded"))
+    if size[0] * size[1] > 1000:
+        with pytest.raises(srkd.SrkdError, match=rf"declares {size[0]}x{size[1]} pixels, more than 0.001"):
+            read_photo(path, megapixels=0.001)

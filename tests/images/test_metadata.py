@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -349,3 +350,33 @@ def test_a_thumbnail_or_mask_is_no_second_picture(tmp_path, photo, fails, monkey
             file.write(photo, photometric="rgb", metadata=None)
     words = ("upscale", tmp_path / "two.tif", "-o", tmp_path / "x.png", "-w", "bicubic")
     assert "holds 2 frames; animated and multi-page" in fails(1, *words)
+
+
+def test_what_is_behind_a_picture_is_told(tmp_path, photo, capsys):
+    """Second pictures, films and extensions of XMP of phones; their XMP no longer points to them."""
+    image = Image.fromarray(photo)
+    image.save(tmp_path / "two.jpg", "MPO", save_all=True, append_images=[image])
+    xmp = b'<r GCamera:MotionPhoto="1" xmpNote:HasExtendedXMP="ABC" dc:title="t"/>'
+    image.save(tmp_path / "film.jpg", xmp=xmp)
+    srkd.upscale([tmp_path], tmp_path / "out", weights="bicubic")
+    said = capsys.readouterr().out
+    assert "what phones hide behind a JPEG's picture (depth, HDR gains) is not carried over: two.jpg" in said
+    assert "a motion photo's film is not carried over: film.jpg" in said
+    assert "the extension of XMP is not carried over: film.jpg" in said
+    with Image.open(tmp_path / "out" / "film.jpg") as out:
+        assert out.info["xmp"] == b'<r GCamera:MotionPhoto="0" dc:title="t"/>'
+
+
+def test_colours_and_depth_of_avif(tmp_path, photo, capsys):
+    """As its boxes state them, which Pillow does not tell."""
+    Image.fromarray(photo).save(tmp_path / "in.avif")
+    data = (tmp_path / "in.avif").read_bytes()
+    assert not read_photo(tmp_path / "in.avif").about.chunks
+    place = data.index(b"colrnclx") + 8
+    (tmp_path / "p3.avif").write_bytes(data[:place] + struct.pack(">H", 12) + data[place + 2 :])
+    assert b"cICP\x0c\x0d\0\x01" in bicubic(tmp_path / "p3.avif", tmp_path / "out.png").read_bytes()
+    assert "beyond 8 bits" not in capsys.readouterr().out
+    deep = imagecodecs.avif_encode(photo.astype(np.uint16) * 4, bitspersample=10)
+    (tmp_path / "deep.avif").write_bytes(deep)
+    bicubic(tmp_path / "deep.avif", tmp_path / "deep.png")
+    assert "AVIF's depth beyond 8 bits is not carried over: deep.avif" in capsys.readouterr().out

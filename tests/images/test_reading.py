@@ -115,7 +115,7 @@ def test_whatever_a_decoder_raises_is_one_line(tmp_path, photo, monkeypatch):
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(Image.Image, "getexif", fail)
+            patch.setattr(Image.Image, "convert", fail)
             with pytest.raises(SrkdError, match=r"x\.png (is damaged|does not fit)") as raised:
                 read_photo(tmp_path / "x.png")
         assert "\n" not in str(raised.value)

@@ -53,6 +53,9 @@ def test_taps_meet_at_equal_depth_or_by_name(pair):
     student, teacher = pair
     loss = create_loss("attention", {}, {"student": student, "teacher": teacher})
     assert loss.own.names == ["body.1", "fuse"] and loss.other.names == ["body.3", "fuse"]
+    # The nearest of five: 0.3 of them is one and a half.
+    near = create_loss("attention", {"depths": [0.3, 0.1, 0.7]}, {"student": student, "teacher": teacher})
+    assert near.own.names == ["body.1", "body.0", "body.3"]
     named = create_loss("attention", {"depths": ["body.0"]}, {"student": student, "teacher": teacher})
     assert named.own.names == named.other.names == ["body.0"]
     with pytest.raises(UsageError, match=r"no tap 'body\.9'; choose from: body\.0"):
@@ -209,18 +212,23 @@ def test_zoom(pair, consistency):
     student, teacher = pair
     loss = create_loss("zoom", {"consistency": consistency}, {"student": student, "teacher": teacher})
     view = view_of(student, [teacher])
-    # Black and white, so that the cubic overshoots.
-    view = view._replace(lr=view.lr.round())
-    small = F.interpolate(view.lr, scale_factor=0.25, mode="bicubic", antialias=True).clamp(0, 1)
+    # Wide black and white bars, over whose edges the cubic overshoots.
+    view = view._replace(lr=(torch.arange(32) % 16 >= 8).float().expand(2, 3, 32, 32))
+    view = view._replace(hr=torch.rand(2, 3, 128, 128))
+    small = F.interpolate(view.lr, scale_factor=0.25, mode="bicubic", antialias=True)
+    assert small.min() < -0.01
+    small = small.clamp(0, 1)
     with torch.no_grad():
         out = (student(small) - view.lr).abs().mean() + (student(small) - teacher(small)).abs().mean()
-    drawn = set()
+    drawn, seen = set(), []
+    teacher.register_forward_pre_hook(lambda _, images: seen.append(images[0]))
     for seed in range(12):
         torch.manual_seed(seed)
         found = value(loss, view)
+        torch.testing.assert_close(seen[-1], small)
         torch.manual_seed(seed)
-        top, left = int(torch.randint(32 - 8 + 1, ())), int(torch.randint(32 - 8 + 1, ()))
-        crop = view.hr[..., top : top + 8, left : left + 8]
+        top, left = int(torch.randint(128 - 32 + 1, ())), int(torch.randint(128 - 32 + 1, ()))
+        crop = view.hr[..., top : top + 32, left : left + 32]
         torch.rand(())
         index = int(torch.randint(4, ())) if consistency else None
         change = (lambda x: x) if index is None else CHANGES[index]

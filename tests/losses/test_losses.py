@@ -113,6 +113,33 @@ def test_perceptual_follows_its_formula(scene):
     assert loss(View(view.lr, view.hr, view.hr)) == 0
 
 
+def test_perceptual_output_is_the_distance_to_the_teachers_image(scene):
+    view = scene[3]()
+    loss, plain = (create_loss(n, {"layers": ["relu2_2"]}, {}) for n in ("perceptual_output", "perceptual"))
+    torch.testing.assert_close(loss(view), plain(view._replace(hr=view.target)))
+    assert loss(view._replace(sr=view.target)) == 0 and type(loss).distills and not type(plain).distills
+
+
+def test_a_shift_cuts_both_images_at_the_same_random_place():
+    torch.manual_seed(3)
+    sr, hr = torch.rand(2, 3, 48, 48), torch.rand(2, 3, 48, 48)
+    view = View(torch.rand(2, 3, 12, 12), hr, sr)
+    plain, shifted = (create_loss("perceptual", {"layers": ["relu1_2"], "shift": n}, {}) for n in (0, 4))
+    places = [
+        float(plain(view._replace(sr=sr[..., y:, x:], hr=hr[..., y:, x:])))
+        for y in range(4)
+        for x in range(4)
+    ]
+    torch.manual_seed(0)
+    found = [float(shifted(view)) for _ in range(40)]
+    assert all(min(abs(value - place) for place in places) < 1e-6 for value in found)
+    assert len({round(value, 7) for value in found}) > 10
+    torch.manual_seed(0)
+    assert float(shifted(view)) == found[0]
+    with pytest.raises(UsageError, match="shift must be 0 or more"):
+        create_loss("perceptual", {"shift": -1}, {})
+
+
 def test_discriminator_features_follow_their_formula(scene):
     _, teacher, modules, view = scene
     loss = create_loss("discriminator", {"depths": [0.25]}, modules)
@@ -139,7 +166,7 @@ def test_a_loss_that_is_gone_leaves_no_hooks(scene):
         ("l3", {}, "charbonnier"),
         ("l1", {"power": 2}, "power"),
         ("hint", {}, "--teacher"),
-        ("discriminator", {}, "--teacher_discriminator"),
+        ("discriminator", {}, "--teacher-discriminator"),
         ("perceptual", {"layers": ["relu9_9"]}, "relu1_2"),
         ("perceptual", {"trunk": "resnet"}, "st-vgg"),
     ],

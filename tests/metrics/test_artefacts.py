@@ -89,9 +89,9 @@ def test_flat_noise_is_the_deviation_on_flat_ground():
     noise = rng.choice([-7, 7], hr.shape)
     noise[44:] = 0  # 45 rows are flat: the windows of the last three before row 48 reach into the texture
     assert flat_noise(add(hr, noise), hr) == pytest.approx(7 * np.sqrt(44 / 45), rel=0.01)
-    # Neither what happens on texture counts, nor a constant shift.
+    # Neither what happens on texture counts, nor a constant shift, of each channel its own.
     noisy = fill(128)
-    noisy[:45] += 5
+    noisy[:45] += np.array([5, 0, 9], np.uint8)
     assert flat_noise(noisy, hr) == 0
 
 
@@ -109,6 +109,14 @@ def test_no_flat_ground_no_measure(step):
     assert flat_noise(texture, texture) is None
     texture[:22, :19] = 128
     assert flat_noise(texture, texture) == 0
+
+
+@pytest.mark.parametrize("channel", range(3))
+def test_flat_is_flat_in_every_channel(channel):
+    texture = fill(128)
+    texture[..., channel] = np.random.default_rng(0).integers(0, 256, texture.shape[:2])
+    assert flat_noise(texture, texture) is None
+    assert lattice(texture, texture, 4) is None
 
 
 def test_flat_is_under_one_level():
@@ -140,12 +148,14 @@ def test_a_lattice_is_of_the_period_alone():
 
 def test_noise_is_no_lattice_and_hides_none():
     rng = np.random.default_rng(0)
-    noise = np.rint(rng.normal(0, 8, (384, 384, 3)))
-    grid = np.tile([6, -6], 192)[None, :, None]
-    hr = fill(128, 384)
-    # By chance alone the 16 averages of 16 pixels would deviate by 2 levels.
-    assert lattice(add(hr, noise), hr, 4) < 0.6
-    assert lattice(add(hr, noise + grid), hr, 4) == pytest.approx(6, rel=0.02)
+    noise = np.rint(rng.normal(0, 8, (1024, 1024, 3)))
+    hr = fill(128, 1024)
+    # By chance alone the 4 averages of 16 pixels would deviate by 1.7 levels; what is left is within three
+    # standard errors of 0: noise of 8 with a lattice of 2 has 2 +- 0.02.
+    for amplitude in (2, 6):
+        grid = np.tile([amplitude, -amplitude], 512)[None, :, None]
+        assert lattice(add(hr, noise + grid), hr, 2) == pytest.approx(amplitude, abs=0.05)
+    assert lattice(add(hr, noise), hr, 2) < 0.25
 
 
 def test_a_slope_is_no_lattice():

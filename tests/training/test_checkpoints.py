@@ -6,6 +6,7 @@ import pytest
 from conftest import kill, pretrain, read_log, run_strategy, same, stop_at
 
 from srkd import SrkdError, UsageError, load_generator
+from srkd.training.checkpoints import list_checkpoints, load_newest, save_checkpoint
 
 
 def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
@@ -24,6 +25,16 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
     assert "000000009.pt is damaged" in said and "resuming pretrain at step 6" in said
     assert same(whole.weights["pretrain"], resumed.weights["pretrain"])
     assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
+
+
+def test_checkpoints_of_an_abandoned_future_are_removed(tmp_path):
+    """Of later steps and stages: a run that went back to an older checkpoint must not resume from them."""
+    for number, stage, step in ((0, "a", 3), (0, "a", 6), (0, "a", 9), (1, "b", 3)):
+        save_checkpoint(tmp_path, number, {"stage": stage, "step": step}, 9)
+    assert load_newest(tmp_path) == {"stage": "b", "step": 3}
+    save_checkpoint(tmp_path, 0, {"stage": "a", "step": 7}, 9)
+    assert [path.stem for path in list_checkpoints(tmp_path)] == [f"00_a_{step:09d}" for step in (3, 6, 7)]
+    assert load_newest(tmp_path) == {"stage": "a", "step": 7}
 
 
 def test_a_run_without_a_checkpoint_restarts_and_a_finished_one_is_left(

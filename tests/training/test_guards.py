@@ -55,6 +55,24 @@ def test_going_back_leaves_nothing_of_the_steps_that_never_were(photos, tmp_path
     assert (best["psnr"], best["steps"]) == (21.0, 8)
 
 
+def test_how_often_a_stage_went_back_is_remembered_when_it_is_resumed(photos, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 4, fail)
+    inner = loop.train_step
+    calls = iter(range(100))
+
+    def fail_or_die(*args):
+        if next(calls) == 9:
+            raise MemoryError("as if killed")
+        return inner(*args)
+
+    monkeypatch.setattr(loop, "train_step", fail_or_die)
+    with pytest.raises(MemoryError):
+        pretrain(photos, tmp_path / "run", retries=1)
+    stop_at(monkeypatch, 1, fail)
+    with pytest.raises(SrkdError, match="1 times at falling rates"):
+        pretrain(photos, tmp_path / "run", retries=1, resume=True)
+
+
 def test_a_batch_that_cannot_be_trained_on_is_saved(photos, tmp_path, monkeypatch):
     calls = []
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+import torch
 from conftest import (
     GAN,
     SHORT,
@@ -25,6 +26,24 @@ from conftest import (
 
 import srkd
 from srkd import SrkdError, UsageError, load_generator
+from srkd.training import loop
+from srkd.training.step import train_step
+
+
+def test_every_step_has_random_numbers_of_its_own(photos, tmp_path, monkeypatch):
+    """By seed, stage and step: not those of the step before, and the same in every run."""
+    found = {}
+    for name, options in (("a", {}), ("again", {}), ("other", {"seed": 1})):
+        seeds = found[name] = []
+
+        def step_and_note(*args, seeds=seeds):
+            seeds.append(torch.initial_seed())
+            return train_step(*args)
+
+        monkeypatch.setattr(loop, "train_step", step_and_note)
+        pretrain(photos, tmp_path / name, **options)
+    assert len(set(found["a"])) == 12 and found["a"] == found["again"]
+    assert not set(found["a"]) & set(found["other"])
 
 
 def test_degradations_go_on_where_they_stopped(photos, tmp_path, monkeypatch):
@@ -44,13 +63,13 @@ def test_degradations_go_on_where_they_stopped(photos, tmp_path, monkeypatch):
         pretrain(photos, tmp_path / "other", resume=True, degradation="real")
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_a_stopped_run_goes_on_to_the_same_weights(photos, teacher, tmp_path, monkeypatch, optimizer):
-    """Ctrl-C in the second stage; the resumed run ends where an undisturbed one does."""
+@pytest.mark.parametrize(("optimizer", "stop"), [("adam", 12), ("muon", 12), ("adam", 5)])
+def test_a_stopped_run_goes_on_to_the_same_weights(photos, teacher, tmp_path, monkeypatch, optimizer, stop):
+    """Ctrl-C in either stage; the resumed run ends where an undisturbed one does."""
     overrides = {"steps": 8, "optimizer": optimizer}
     options = {"stages": {k: v | overrides for k, v in small_critics("gan2g_al").items()}, "save_every": 3}
     whole = run_strategy(photos, teacher, tmp_path / "whole", "gan2g_al", **options)
-    stop_at(monkeypatch, 12, interrupt)
+    stop_at(monkeypatch, stop, interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_strategy(photos, teacher, tmp_path / "cut", "gan2g_al", **options)
     assert list((tmp_path / "cut" / "checkpoints").glob("*.pt"))

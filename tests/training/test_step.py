@@ -245,6 +245,17 @@ def test_steps_are_those_written_by_hand(ema):
     assert max(moved) > 1.5e-3
 
 
+def test_terms_of_a_batch_in_parts_are_its_means():
+    """What is logged of two halves is what is logged of the whole."""
+    stage = plain_critics(Stage(steps=10, losses={"l1": Loss()}, critics={"hr": critic(weight=0.1)}))
+    (lr, hr), found = make_batch(), []
+    for parts in ([(lr, hr, ())], [(lr[k : k + 1], hr[k : k + 1], ()) for k in (0, 1)]):
+        found.append(values(train_step(make_state(stage, accumulate=len(parts)), parts, 0)))
+    assert found[0].keys() == found[1].keys() == {"critic_hr", "l1", "adversarial_hr"}
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-3, atol=1e-5)
+
+
 def test_no_gradient_of_the_generators_reaches_the_critics():
     """Their weights ask for none while the generator's terms are made, and for all again afterwards."""
     state = make_state(Stage(steps=10, losses={"l1": Loss()}, critics={"hr": critic(weight=0.1)}))
@@ -373,6 +384,23 @@ def test_an_average_does_not_answer_for_hooks_of_the_stage_before():
     again.members[0].average.module(torch.rand(2, 3, 8, 8))
     assert former.own()[0] is seen
     assert not any(module._forward_hooks for module in again.members[0].average.modules())
+
+
+def test_critics_begin_apart_or_where_they_were():
+    """Those of a cohort with weights of their own; one of an earlier stage as it is."""
+    spec = replace(critic(weight=0.1), copies=2)
+    stage = Stage(steps=10, losses={"l1": Loss()}, critics={"hr": spec, "more": spec})
+    state = make_state(stage, networks=2)
+    firsts = [player.network.features[0][0].weight for player in state.critics]
+    assert len(firsts) == 8
+    assert not any(torch.equal(a, b) for k, a in enumerate(firsts) for b in firsts[:k])
+    stage = replace(stage, critics={"hr": replace(critic(weight=0.1), init="previous")})
+    networks = [member.network for member in state.members]
+    former = {(1, "hr", 0): state.critics[4].network}
+    again = build_state(state.fabric, stage, networks, former, [], 0)
+    assert (
+        again.critics[1].network is former[1, "hr", 0] and again.critics[0].network is not former[1, "hr", 0]
+    )
 
 
 # Relativistic critics, and several.

@@ -1,5 +1,7 @@
 """The terms and their weights, step by step."""
 
+import math
+
 import pytest
 import torch
 from conftest import critic, make_batch, make_state
@@ -90,6 +92,16 @@ def test_terms_say_whose_they_are():
         names = [own[kind].name for kind in ("l1", "adversarial", "r1", "mutual")]
         assert names == [f"{member}/{name}" for name in ("l1", "adversarial_hr", "r1_hr", "mutual")]
     assert Term("critics", "r1", "hr", 0, torch.zeros(()), 1.0).name == "r1_hr"
+
+
+def test_rates_fall_along_half_a_cosine_to_the_final_one():
+    stage = Stage(steps=10, rate=1e-3, final_rate=2e-4, losses={"l1": Loss()}, critics={"hr": critic()})
+    state = make_state(stage)
+    for step in (0, 3, 5, 10):
+        state.set_rates(step)
+        expected = 2e-4 + 8e-4 * (1 + math.cos(math.pi * step / 10)) / 2
+        for optimizer in (state.generators, state.critics_optimizer):
+            assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected])
 
 
 def test_two_time_scales():

@@ -18,7 +18,7 @@ def test_shipped_weights_load_by_name(name):
     model = srkd.load_generator(name)
     assert entry["description"] and entry["license"] and model.scale == entry["scale"]
     card = (shipped_folder() / f"{name}.md").read_text(encoding="utf-8")
-    assert all(entry[key] in card for key in ("description", "license", "data", "hours", "command"))
+    assert all(entry[key] in card for key in ("description", "license", "data", "terms", "command"))
     assert (shipped_folder() / entry["file"]).stat().st_size < 20 * 2**20
     if "onnx" in entry:
         assert b".py" not in (shipped_folder() / entry["onnx"]).read_bytes()
