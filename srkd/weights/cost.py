@@ -55,7 +55,8 @@ def count_cost(weights: str | Path, height: int = HEIGHT, width: int = WIDTH) ->
         return _count_graph(path, rows, columns)
     if kind == "ncnn":
         network = read_network(path)
-        held = network.weights and sum(len(array) for arrays in network.weights.values() for array in arrays)
+        stored = network.weights
+        held = None if stored is None else sum(len(a) for arrays in stored.values() for a in arrays)
         return Cost(held, round(_count_ncnn(network) * rows * columns))
     from srkd.models.cost import count_macs, count_parameters
 
