@@ -1,43 +1,80 @@
-"""`srkd models`: the generators there are, and the shipped weights."""
+"""`srkd models`: the shipped weights and the generators, and what any weights file costs."""
 
+import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
 
-from srkd.terminal import Progress, answer, reports
-from srkd.weights.catalogue import list_shipped
+from srkd.files import StrPath, check_path
+from srkd.terminal import Progress, note, reports, show
+from srkd.weights.catalogue import find_weights, list_shipped, shipped_folder
 
 
 @reports
 def list_models(
+    weights: Sequence[StrPath] | StrPath = (),
     scale: int = 4,
     *,
+    threads: int | None = None,
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """List the generators with their size and cost, and the weights that are shipped.
+    """List the shipped weights and the generators, or measure what weights cost.
 
     Args:
-        scale: the super-resolution factor of the generators, 2, 3 or 4.
+        weights: weights files of any kind (srkd's, what spandrel loads, ONNX, ncnn) or shipped names, to be
+            measured. Without them all generators and shipped weights are listed.
+        scale: the super-resolution factor of the generators listed, 2, 3 or 4.
+        threads: CPU threads to measure with; all cores when not given.
         verbose: print what is done.
         progress: called as progress(description, done, total) while it works.
 
     Returns:
-        First the generators, each with `name`, `parameters`, `macs` (multiply-accumulates for a 1280x720
-        output) and `receptive_field` (side of the square of LR pixels that one output pixel depends on). Then
-        the shipped weights, each with `name`, `use`, `parameters`, and `psnr` (dB) and `lpips` on Set5.
+        Of given weights, each with `name`, `scale`, `parameters`, `macs` (multiply-accumulates for a 1280x720
+        output; None where not known), `seconds` (measured, for such an output) and `runtime`. Otherwise first
+        the generators, each with `name`, `parameters`, `macs` and `receptive_field` (side of the square of LR
+        pixels that one output pixel depends on); then the shipped weights, each with `name`, `use`,
+        `parameters`, and `psnr` (dB) and `lpips` on Set5.
 
     Raises:
-        UsageError: an impossible scale.
+        UsageError: no such weights, or an impossible scale.
+        SrkdError: a file is damaged.
     """
-    from srkd.models import GENERATORS
-
-    generators = [_describe(name, scale) for name, (_, options) in GENERATORS.items() if options]
+    files = [weights] if isinstance(weights, StrPath) else list(weights)
+    if files:
+        rows = [_measure(file, threads) for file in files]
+        show(_table_of_costs(rows))
+        return rows
     shipped = [_describe_shipped(name, entry) for name, entry in list_shipped().items()]
-    answer(_table_of_generators(generators, scale))
+    generators = []
+    if importlib.util.find_spec("torch") is None:
+        note("the generators that can be trained are listed where srkd[train] is installed")
+    else:
+        from srkd.models import GENERATORS
+
+        generators = [_describe(name, scale) for name, (_, options) in GENERATORS.items() if options]
+        show(_table_of_generators(generators, scale))
     if shipped:
-        answer(_table_of_weights(shipped))
+        show(_table_of_weights(shipped))
     return generators + shipped
+
+
+def _measure(weights: StrPath, threads: int | None) -> dict[str, Any]:
+    from srkd.upscaling.opening import open_fastest
+    from srkd.weights.cost import Cost, count_cost, measure_seconds
+
+    check_path("weights", weights)
+    path = find_weights(weights)
+    runner = open_fastest(weights, threads=threads)
+    cost = Cost() if importlib.util.find_spec("torch") is None else count_cost(path)
+    return {
+        "name": str(weights) if str(weights) in list_shipped() else path.name,
+        "scale": runner.scale,
+        **cost._asdict(),
+        "seconds": measure_seconds(runner),
+        "runtime": runner.runtime,
+    }
 
 
 def _describe(name: str, scale: int) -> dict[str, Any]:
@@ -54,35 +91,55 @@ def _describe(name: str, scale: int) -> dict[str, Any]:
 
 
 def _describe_shipped(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    from srkd.models.cost import count_parameters
-    from srkd.weights.store import load_generator
+    from srkd.weights.cost import count_stored
 
     scores = entry.get("scores", {}).get("Set5", {})
     return {
         "name": name,
         "use": entry.get("use", ""),
-        "parameters": count_parameters(load_generator(name)),
+        "parameters": count_stored(shipped_folder() / entry["file"]),
         "psnr": scores.get("psnr"),
         "lpips": scores.get("st-lpips-alex"),
     }
 
 
+def _make_table(title: str, *columns: str, words: Sequence[str] = ("name",)) -> Table:
+    """A table whose columns of numbers are on the right."""
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="left" if column in words else "right", no_wrap=column == "name")
+    return table
+
+
+def _show_macs(macs: float | None) -> str:
+    return "?" if macs is None else f"{macs / 1e9:.1f} G"
+
+
+def _table_of_costs(rows: list[dict[str, Any]]) -> Table:
+    title = "what a 1280x720 output costs; the time is measured on a sixteenth of it"
+    table = _make_table(
+        title, "name", "scale", "parameters", "MACs", "time", "run by", words=("name", "run by")
+    )
+    for row in rows:
+        count = "?" if row["parameters"] is None else f"{row['parameters']:,}"
+        time = f"{row['seconds']:.3g} s"
+        table.add_row(row["name"], f"x{row['scale']}", count, _show_macs(row["macs"]), time, row["runtime"])
+    return table
+
+
 def _table_of_generators(rows: list[dict[str, Any]], scale: int) -> Table:
-    table = Table(title=f"generators at x{scale}")
-    for column in ("name", "parameters", "MACs, 1280x720 output", "receptive field"):
-        table.add_column(column, justify="left" if column == "name" else "right")
+    table = _make_table(
+        f"generators at x{scale}", "name", "parameters", "MACs, 1280x720 output", "receptive field"
+    )
     for row in rows:
         side = row["receptive_field"]
-        table.add_row(row["name"], f"{row['parameters']:,}", f"{row['macs'] / 1e9:.1f} G", f"{side}x{side}")
+        table.add_row(row["name"], f"{row['parameters']:,}", _show_macs(row["macs"]), f"{side}x{side}")
     return table
 
 
 def _table_of_weights(rows: list[dict[str, Any]]) -> Table:
-    table = Table(title="shipped weights, with scores on Set5 (y-crop; LPIPS by st-lpips-alex)")
-    table.add_column("name", no_wrap=True)
-    table.add_column("use")
-    for column in ("parameters", "PSNR, dB", "LPIPS"):
-        table.add_column(column, justify="right")
+    title = "shipped weights, with scores on Set5 (y-crop; LPIPS by st-lpips-alex)"
+    table = _make_table(title, "name", "use", "parameters", "PSNR, dB", "LPIPS", words=("name", "use"))
     for row in rows:
         scores = (
             "" if value is None else f"{value:.{digits}f}"

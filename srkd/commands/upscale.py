@@ -80,7 +80,8 @@ def upscale(
             better.
         tile: side of the tiles in LR pixels, which bounds the memory used; `auto` chooses it by free memory,
             0 takes the whole image at once.
-        backend: `onnxruntime`, `torch` or `openvino`; `auto` is torch on a GPU and ONNX Runtime on a CPU.
+        backend: `onnxruntime`, `torch`, `openvino` or `ncnn`; `auto` is torch on a GPU, ONNX Runtime on a
+            CPU, and for files of others what runs them.
         device: where torch runs.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
         threads: CPU threads; all cores when not given.

@@ -151,8 +151,7 @@ def _in_torch(model: nn.Module) -> Run:
 
 
 def _write_openvino(request: Request, path: Path) -> None:
-    import openvino as library
-
+    library = openvino.import_openvino()
     core = library.Core()
     # Mapped files cannot be removed on Windows.
     core.set_property({"ENABLE_MMAP": False})

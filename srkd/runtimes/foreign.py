@@ -18,7 +18,7 @@ _SIDE = 128
 # Mean squared error, white being 1, from bicubic enlargement: 20 dB, which SR networks are well above.
 _CLOSE = 0.01
 # BT.601, as in JPEG.
-_LUMA = np.float32([0.299, 0.587, 0.114])
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)

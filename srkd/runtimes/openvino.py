@@ -1,9 +1,12 @@
 """OpenVINO, on the CPU."""
 
+import importlib
 import importlib.util
 import json
+import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,20 @@ import numpy as np
 from srkd.errors import SrkdError, UsageError, first_line
 from srkd.runtimes import Settings
 from srkd.runtimes.runner import UNKNOWN_MEMORY, Run, Runner, check_cpu
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO without its telemetry, which keeps a device id in the user's home and sends an event as soon
+    as it is imported, unless the package for that is missing."""
+    modules: dict[str, Any] = sys.modules
+    hide = "openvino" not in modules and "openvino_telemetry" not in modules
+    if hide:
+        modules["openvino_telemetry"] = None
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if hide:
+            del modules["openvino_telemetry"]
 
 
 def open_runner(model: Path, name: str, settings: Settings) -> Runner:
@@ -45,8 +62,7 @@ def open_file(path: Path) -> Run:
 
 def _compile(path: Path, options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
     """What runs a file, and what srkd wrote into it where it is ONNX."""
-    import openvino
-
+    openvino = import_openvino()
     # Mapped files can be neither renamed nor replaced on Windows.
     core = openvino.Core()
     core.set_property({"ENABLE_MMAP": False})

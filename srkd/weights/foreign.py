@@ -26,7 +26,7 @@ from srkd.weights.quiet import ignoring_warnings
 from srkd.weights.tensors import State, check_states, describe_mismatch, describe_state, read_states
 
 # The licence of files that many people have, by their SHA-256: Real-ESRGAN's networks in ncnn's format.
-LICENSES = dict.fromkeys(
+LICENSES: dict[str, str] = dict.fromkeys(
     (
         # realesr-animevideov3, realesrgan-x4plus-anime, realesrgan-x4plus
         "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",

@@ -116,7 +116,7 @@ class Normalization(NamedTuple):
 
 _PLAIN = Normalization("images in [0, 1]")
 _TANH = Normalization("input in [0, 1], tanh at the end", tanh=True)
-_SIGNED = Normalization("input in [-1, 1], tanh at the end", (0.5,) * 3, (0.5,) * 3, True)
+_SIGNED = Normalization("input in [-1, 1], tanh at the end", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), True)
 _IMAGENET = Normalization(
     "input normalised as for ImageNet, tanh at the end", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), True
 )

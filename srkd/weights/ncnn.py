@@ -173,14 +173,16 @@ def _read_convolution(layer: Layer, inputs: list[int], traced: _Trace, network: 
     value = traced.graph.conv(inputs[0])
     if layer.number(9):
         slope = layer.numbers(10)[0] if layer.number(9) == 2 and layer.numbers(10) else 0.0
-        traced.slopes.append(np.float32([slope]))
+        traced.slopes.append(np.array([slope], np.float32))
         value = traced.graph("act", value)
     return value
 
 
 def _read_activation(layer: Layer, inputs: list[int], traced: _Trace, network: Network) -> int:
     assert network.weights is not None
-    slope = network.weights[layer.name][0] if layer.kind == "PReLU" else np.float32([layer.number(0)])
+    slope = (
+        network.weights[layer.name][0] if layer.kind == "PReLU" else np.array([layer.number(0)], np.float32)
+    )
     traced.slopes.append(slope)
     return traced.graph("act", inputs[0])
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._utils as _utils
 from safetensors.torch import load_file
 from torch import Tensor
 
 from srkd.errors import SrkdError, UsageError, first_line
 from srkd.weights.catalogue import kind_of
+from srkd.weights.quiet import ignoring_warnings
 
 State = dict[str, Tensor]
 
@@ -45,7 +47,8 @@ def read_states(path: Path) -> list[tuple[str, State]]:
         elif _is_torchscript(path):
             content = torch.jit.load(path, map_location="cpu").state_dict()
         else:
-            content = _unpickle(path)
+            with ignoring_warnings():
+                content = _unpickle(path)
     except Exception as error:  # whatever a damaged or hostile file raises
         raise SrkdError(f"{path} holds no weights that can be loaded safely: {first_line(error)}") from error
     found = [(name, state) for name, state in _walk("", content, 0) if not _is_other(name)]
@@ -100,7 +103,7 @@ _SAFE: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch", "Size"): torch.Size,
     **{
-        ("torch._utils", name): getattr(torch._utils, name)
+        ("torch._utils", name): getattr(_utils, name)
         for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
     },
     **{
