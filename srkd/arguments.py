@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from srkd.errors import UsageError
-from srkd.files import StrPath, check_path, describe_type
+from srkd.files import StrPath, check_path, describe_type, describe_value
 
 # What annotations ask for, in words. Numbers and their ranges are left to the functions, which know both.
 _TEXT, _FLAG, _MAPPING = "a text", "True or False", "a mapping"
@@ -22,6 +22,14 @@ def check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) 
     for name, value in arguments.items():
         if name in hints:
             _check(name, value, hints[name])
+
+
+def check_whole(name: str, value: Any, least: int, greatest: int | None = None) -> None:
+    """Raises UsageError where an argument is not a whole number in its range."""
+    within = isinstance(value, int) and least <= value <= (value if greatest is None else greatest)
+    if isinstance(value, bool) or not within:
+        bounds = f"of at least {least}" if greatest is None else f"from {least} to {greatest}"
+        raise UsageError(f"{name} must be a whole number {bounds}, not {describe_value(value)}")
 
 
 @cache

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from srkd.arguments import check_whole
 from srkd.config import load_recipe, merge
 from srkd.errors import UsageError
-from srkd.files import StrPath, describe_value, write_text
+from srkd.files import StrPath, write_text
 from srkd.recipe import Recipe
 from srkd.strategies import STRATEGIES
 from srkd.terminal import Progress, reports, say
@@ -88,8 +89,7 @@ def compare(
         SrkdError: a run failed; finished runs are kept.
     """
     for option, value in (("seeds", seeds), ("jobs", jobs)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UsageError(f"--{option} must be a whole number of at least 1, not {describe_value(value)}")
+        check_whole(f"--{option}", value, 1)
     base = load_recipe(str(recipe))
     variants = base.pop("methods", None) or {}
     given = {"steps": steps, "data": data and str(data), "teacher": _names(teacher)}

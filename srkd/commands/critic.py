@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srkd.arguments import check_whole
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath
 from srkd.terminal import Progress, reports, say
@@ -76,7 +77,7 @@ def critic(
         UsageError: no such data, teacher or discriminator, or a value out of range.
         SrkdError: a file is damaged or cannot be written.
     """
-    _check(steps, rate, crop, batch, scale)
+    _check(steps, rate, crop, batch, seed, scale)
     from srkd.weights.catalogue import find_weights
 
     path = find_weights(teacher)
@@ -112,10 +113,10 @@ def critic(
     return FittedCritic(target, fit.steps, fit.settled, fit.accuracy)
 
 
-def _check(steps: int, rate: float, crop: int, batch: int, scale: int) -> None:
+def _check(steps: int, rate: float, crop: int, batch: int, seed: int, scale: int) -> None:
     for name, value in (("steps", steps), ("crop", crop), ("batch", batch)):
-        if value < 1:
-            raise UsageError(f"{name} must be at least 1, not {value}")
-    if not 0 < rate < 1:
-        raise UsageError(f"rate must be between 0 and 1, not {rate}")
+        check_whole(name, value, 1)
+    check_whole("seed", seed, 0, 2**63 - 1)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1:
+        raise UsageError(f"rate must be between 0 and 1, not {rate!r}")
     choose("scale", scale, (2, 3, 4))

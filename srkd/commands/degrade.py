@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from srkd.arguments import check_whole
 from srkd.data.pairs import Pair, Source, find_pairs, iter_pairs, name_images
 from srkd.degradation import Degradation, make_degradation
 from srkd.errors import SrkdError, UsageError, choose
@@ -55,8 +56,8 @@ def degrade(
     mix = make_degradation(degradation)
     if mix is None:
         raise UsageError("degradation none changes nothing; give real, web, camera, or a mapping")
-    if draws < 1 or seed < 0:
-        raise UsageError(f"draws must be at least 1 and seed 0 or more, not {draws} and {seed}")
+    check_whole("draws", draws, 1)
+    check_whole("seed", seed, 0)
     folder, files = Path(out), find_pairs(data, scale, only_hr=True)
     _open(folder, {"format": 1, "seed": seed, "scale": scale, "degradation": asdict(mix)})
     named = list(zip(_targets(folder, files, draws), files, strict=True))

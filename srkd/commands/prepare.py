@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from filelock import FileLock, Timeout
 
+from srkd.arguments import check_whole
 from srkd.data.packed import (
     LR,
     MANIFEST,
@@ -127,8 +128,8 @@ def prepare(
 
 
 def _check_draws(drawn: bool, lr: StrPath | None, draws: int, seed: int) -> None:
-    if not (isinstance(draws, int) and isinstance(seed, int)) or draws < 1 or not 0 <= seed < 2**63:
-        raise UsageError(f"draws must be at least 1 and seed from 0 to 2^63 - 1, not {draws} and {seed}")
+    check_whole("draws", draws, 1)
+    check_whole("seed", seed, 0)
     if drawn and lr is not None:
         raise UsageError("LR comes from --lr or is made by --degradation; give one of them")
     if not drawn and draws > 1:
