@@ -34,7 +34,7 @@ MISTAKES = {
     "config x --set stages=1": (
         "--set stages=1: give PATH=VALUE, with a PATH below degradation, model_options or stages"
     ),
-    "models x": "SCALE: 'x' is not a whole number; SEE",
+    "models --scale x": "--scale: 'x' is not a whole number; SEE",
     "taps": "MODEL is missing; SEE",
     "backends all": "unexpected 'all'; SEE",
     "quickstart --seed": "--seed needs a value; SEE",

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from srkd.errors import UsageError
 from srkd.losses.base import GeneratorLoss, View
 from srkd.losses.functional import feature_l1
 from srkd.metrics.trunks import check_size, load_trunk
@@ -19,15 +18,13 @@ class Perceptual(GeneratorLoss):
         trunk: `st-vgg` or `st-alex` (installed with this package), or `vgg19` (torchvision's, downloaded).
         layers: names of the layers. Without it, all five taps (relu1_2 .. relu5_3); for `vgg19` `conv5_4`,
             before activation as in ESRGAN.
-        shift: both images are cut by a random number of rows and columns below this, anew in each step.
-            The trunk's subsampling otherwise meets the same pixels of every LR pixel's square, which leaves a
-            lattice.
+        shift: both images are cut by a random number of rows and columns below this, anew in each step; 1
+            cuts nothing. Otherwise the trunk's subsampling always meets the same pixels of every LR pixel's
+            square, which leaves a lattice.
     """
 
-    def __init__(self, trunk: str = "st-vgg", layers: Sequence[str] | None = None, shift: int = 0):
+    def __init__(self, trunk: str = "st-vgg", layers: Sequence[str] | None = None, shift: int = 1):
         super().__init__()
-        if shift < 0:
-            raise UsageError(f"perceptual: shift must be 0 or more, not {shift}")
         self.trunk = load_trunk(trunk, layers)
         self.layers, self.shift = list(layers or self.trunk.slices), shift
 
@@ -36,7 +33,7 @@ class Perceptual(GeneratorLoss):
 
     def distance(self, sr: Tensor, real: Tensor) -> Tensor:
         """How far apart two batches are."""
-        if self.shift:
+        if self.shift > 1:
             # Training seeds torch in every step, so that a resumed run draws the same.
             top, left = (int(number) for number in torch.randint(self.shift, (2,)))
             sr, real = sr[..., top:, left:], real[..., top:, left:]

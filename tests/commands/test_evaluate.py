@@ -112,7 +112,7 @@ def test_paths_silence_and_progress(photos, tmp_path, capsys):
     [
         ({"model": np.zeros(3)}, "model must be a path, not a numpy ndarray"),
         ({"data": 3}, "data must be a path, not an int"),
-        ({"data": ["a", None]}, "data must be a path, not a NoneType"),
+        ({"data": ["a", None]}, "each of data must be a path, not a NoneType"),
         ({"data": ["a", "b"]}, "there is no folder a"),
         ({"json": 3}, "json must be a path, not an int"),
         ({"lpips": None}, "lpips must be a text, not a NoneType"),
