@@ -35,9 +35,9 @@ def contents(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
 
 
-def prepare_until(draws, monkeypatch, *arguments, **options):
+def prepare_until(calls, monkeypatch, *arguments, **options):
     """Packs, and is interrupted after that many draws."""
-    whole, left = degrade.draw_lr, iter(range(draws))
+    whole, left = degrade.draw_lr, iter(range(calls))
 
     def stopped(*words):
         if next(left, None) is None:
