@@ -14,8 +14,8 @@ class Blocking(GeneratorLoss):
     20(1), doi 10.1109/TIP.2010.2056376), with windows.
 
     Perceptual and adversarial losses ask for steep edges, which a network has at once by making each LR pixel
-    a block, or by ruling lines between them. The loss `grid` sees a pattern that repeats with one sign; that of
-    blocks changes with the picture, and cancels there.
+    a block, or by ruling lines between them. The loss `grid` sees a pattern that repeats with one sign;
+    that of blocks changes with the picture, and cancels there.
 
     Args:
         window: side, in LR pixels, of the squares over which differences are averaged.
