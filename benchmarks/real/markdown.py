@@ -83,7 +83,7 @@ def worse_line(entries: Sequence[Mapping[str, Any]]) -> str:
     """What is worse than bicubic, clear of 0 in a paired interval over pictures."""
     found = []
     for entry in entries[1:]:
-        names = [title(name) for name, gap in entry["from_bicubic"].items() if gap["verdict"] == WORSE]
+        names = [title(name) for name, gap in entry["difference"].items() if gap["verdict"] == WORSE]
         names = [name for name in names if not name.startswith("near")]
         if names:
             found.append(f"{entry['network']} in {', '.join(names)}")

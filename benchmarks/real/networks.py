@@ -18,7 +18,7 @@ from srkd.images.reading import read_image
 from srkd.images.writing import write_image
 from srkd.runtimes.ncnn_files import weights_of
 from srkd.runtimes.runner import Runner
-from srkd.upscaling.opening import BICUBIC, open_runner
+from srkd.upscaling.opening import BICUBIC, default_weights, open_runner
 from srkd.weights.catalogue import find_weights, kind_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def check_options(arguments: Namespace) -> None:
 
 def find_networks(teacher: Path, students: Sequence[str], threads: int) -> list[Network]:
     """Bicubic first, the teacher second, then animevideov3 where it lies beside the teacher, the shipped
-    students, and the given ones.
+    students with the default, and the given ones.
 
     Raises:
         UsageError: no such weights, or two of one label.
@@ -67,7 +67,7 @@ def find_networks(teacher: Path, students: Sequence[str], threads: int) -> list[
     rival = teacher.with_name(f"{RIVAL}.param")
     named: list[tuple[str, Path | str]] = [(BICUBIC, BICUBIC), (teacher.stem, teacher)]
     named += [(RIVAL, rival)] if rival.is_file() else []
-    named += [(name, name) for name in SHIPPED]
+    named += [(name, name) for name in dict.fromkeys((*SHIPPED, default_weights()))]
     for text in students:
         label, given, weights = text.rpartition("=")
         named.append((label if given else Path(weights).stem, weights))

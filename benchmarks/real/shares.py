@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from srkd.metrics.intervals import BETTER, paired_interval, verdict
-from srkd.metrics.named import average
 
 RESAMPLES = 9999
 
@@ -64,10 +63,9 @@ def mean_by_picture(scores: Iterable[tuple[str, float | None]]) -> dict[str, flo
     return {picture: float(np.mean(values)) for picture, values in found.items()}
 
 
-def summarise(scores: Iterable[tuple[str, float | None]]) -> dict[str, Any] | None:
-    """The mean over pictures of the means over their draws, and how many pictures; None without any."""
-    mean, count = average(list(mean_by_picture(scores).values()))
-    return None if mean is None else {"mean": mean, "pictures": count}
+def average_pictures(scores: Mapping[str, float]) -> dict[str, float]:
+    """The mean over pictures, and how many they are."""
+    return {"mean": float(np.mean(list(scores.values()))), "pictures": len(scores)}
 
 
 def compare(

@@ -28,66 +28,17 @@ from benchmarks.common import (
     check_output,
     make_parser,
     run_script,
-    versions,
     write_json,
 )
 from benchmarks.real.cases import KINDS, RENDERED, make_cases, read_photos, read_real
 from benchmarks.real.markdown import to_markdown
-from benchmarks.real.networks import Network, add_options, check_options, find_networks
-from benchmarks.real.score import HIGHER_IS_BETTER, MEASURES, Row, score_all
-from benchmarks.real.shares import compare, mean_by_picture, share_of_the_way, summarise
+from benchmarks.real.networks import add_options, check_options, find_networks
+from benchmarks.real.score import score_all
 from benchmarks.real.speed import time_networks
-from benchmarks.strategies.score import LPIPS, PROTOCOL
+from benchmarks.real.summary import describe, summarise
 
 HERE = Path(__file__).resolve().parent
 PHOTO_KINDS = tuple(kind for kind in KINDS if kind not in RENDERED)
-
-
-def summarise_kind(rows: Sequence[Row], networks: Sequence[Network]) -> list[dict[str, Any]]:
-    """For each network on the cases of a kind: the means, the differences from bicubic, and the shares."""
-    found = []
-    scores = {
-        network.label: {
-            measure: [(row.case.name, row.scores[measure]) for row in rows if row.network == network.label]
-            for measure in MEASURES
-        }
-        for network in networks
-    }
-    bicubic, teacher = (
-        {measure: mean_by_picture(scores[network.label][measure]) for measure in MEASURES}
-        for network in networks[:2]
-    )
-    for network in networks:
-        entry: dict[str, Any] = {"network": network.label}
-        own = {measure: mean_by_picture(scores[network.label][measure]) for measure in MEASURES}
-        entry["scores"] = {name: mean for name in MEASURES if (mean := summarise(own[name].items()))}
-        entry["from_bicubic"] = {
-            name: gap
-            for name in MEASURES
-            if (gap := compare(own[name], bicubic[name], name in HIGHER_IS_BETTER))
-        }
-        entry["share"] = {
-            name: share_of_the_way(*(list(each[name].values()) for each in (bicubic, own, teacher)))
-            for name in LPIPS
-            if bicubic[name]
-        }
-        found.append(entry)
-    return found
-
-
-def by_kind(rows: Sequence[Row], networks: Sequence[Network]) -> dict[str, list[dict[str, Any]]]:
-    kinds = dict.fromkeys(row.case.kind for row in rows)
-    return {kind: summarise_kind([row for row in rows if row.case.kind == kind], networks) for kind in kinds}
-
-
-def describe(networks: Sequence[Network]) -> dict[str, Any]:
-    """What every result of these scripts says of itself."""
-    return {
-        "protocol": PROTOCOL,
-        "teacher": networks[1].label,
-        "networks": {network.label: network.identity for network in networks},
-        "versions": versions("srkd", "torch", "onnxruntime"),
-    }
 
 
 def work(arguments: Namespace) -> None:
@@ -108,7 +59,7 @@ def work(arguments: Namespace) -> None:
         "seed": arguments.seed,
         "draws": arguments.draws,
         "photographs": {photo.name: photo.sha256 for photo in photos},
-        "kinds": by_kind(rows, networks),
+        "kinds": summarise(rows, networks, networks[0].label),
         "speed": time_networks(networks, arguments.threads, arguments.turns) if arguments.turns else {},
     }
     write_json(arguments.json, result)
