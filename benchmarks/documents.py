@@ -30,10 +30,12 @@ _FONTS = (
 _SIDE = 480
 
 
-def render(number: int, words: list[str], folder: Path) -> np.ndarray:
-    """A page: `(480, 480, 3)` uint8."""
+def render(number: int, words: list[str], folder: Path, font_size: int | None = None) -> np.ndarray:
+    """A page: `(480, 480, 3)` uint8. The number decides everything, the size of the font where none is
+    given."""
     rng = np.random.default_rng(number)
-    font_size = int(rng.integers(10, 31))
+    drawn = int(rng.integers(10, 31))
+    font_size = font_size or drawn
     font = ImageFont.truetype(folder / f"{rng.choice(_FONTS)}.ttf", font_size)
     paper, ink = (255, 255, 255), (0, 0, 0)
     if rng.random() < 0.4:
@@ -62,9 +64,14 @@ def collect_words() -> list[str]:
     return " ".join(docs).encode("ascii", "ignore").decode().split()
 
 
+def fonts_folder() -> Path:
+    """Of the fonts that come with matplotlib."""
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+
 def work(arguments: Namespace) -> None:
     check_at_least(1, count=arguments.count)
-    words, fonts = collect_words(), Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    words, fonts = collect_words(), fonts_folder()
     for number in range(arguments.count):
         write_image(arguments.out / f"page_{number:03d}.png", render(number, words, fonts))
     print(f"{arguments.count} pages -> {arguments.out}")

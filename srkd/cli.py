@@ -233,7 +233,7 @@ def _merge_recipe(command: Command, given: dict[str, Any]) -> dict[str, Any]:
     """The recipe's values under those given, and single fields set over both."""
     if not (command.takes_recipe or command.mappings & given.keys()):
         return given
-    from srkd.config import load_recipe, merge
+    from srkd.config import EVERYWHERE, drop_from_stages, load_recipe, merge
 
     overrides, config = given.pop("set", None) or [], given.pop("config", None)
     arguments = dict(load_recipe(config)) if config else {}
@@ -246,6 +246,8 @@ def _merge_recipe(command: Command, given: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"recipe {config}: {key} {_not_among(arguments[key], choices)}")
     for key in command.mappings & given.keys():
         given[key] = _read_yaml(given[key], option_name(key))
+    if "stages" in arguments:
+        arguments["stages"] = drop_from_stages(arguments["stages"], EVERYWHERE & given.keys())
     arguments |= given
     for override in overrides:
         path, found, text = override.partition("=")

@@ -4,7 +4,7 @@
 This module imports no torch.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,6 +14,9 @@ import yaml
 
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath
+
+# What can be set in all stages at once.
+EVERYWHERE = frozenset(["steps", "crop", "batch"])
 
 Schedule = Literal["constant", "linear", "cosine"]
 Gan = Literal["vanilla", "least_squares", "hinge", "relativistic"]
@@ -171,6 +174,19 @@ def override_stages(
     if not result:
         raise UsageError("no stage is left to run")
     return result
+
+
+def drop_from_stages(stages: Any, names: Collection[str]) -> Any:
+    """A recipe's overrides of stages without those fields, which an option that was typed sets in all stages.
+    What is not a mapping stays, for `override_stages` to reject."""
+    if not isinstance(stages, Mapping):
+        return stages
+    return {
+        stage: {key: value for key, value in over.items() if key not in names}
+        if isinstance(over, Mapping)
+        else over
+        for stage, over in stages.items()
+    }
 
 
 def merge(base: Mapping[str, Any], over: Any, where: str = "") -> dict[str, Any]:

@@ -125,6 +125,11 @@ def test_a_recipe_is_weaker_than_options(tmp_path, called, fails):
         "seed": 3,
         "stages": {"gan": {"rate": 2, "losses": {"l1": None}}},
     }
+    # Also than what the recipe says of single stages, which are all of one that a run has written.
+    recipe.write_text("data: photos\nstages: {gan: {steps: 5, crop: 64, rate: 1}, pretrain: null}\n")
+    given = called("train", *words, "--steps", "7", "--set", "stages.gan.crop=32")
+    assert given["steps"] == 7 and given["stages"] == {"gan": {"crop": 32, "rate": 1}, "pretrain": None}
+    recipe.write_text("data: photos\nsteps: 5\nseed: 3\nstages: {gan: {rate: 1, losses: {l1: null}}}\n")
     # The last word on one field has it.
     twice = called("train", *words, "--set=stages.gan.rate=2", "--stages.gan.rate=3")
     assert twice["stages"]["gan"]["rate"] == 3

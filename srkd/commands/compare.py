@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srkd.arguments import check_whole
-from srkd.config import load_recipe, merge
+from srkd.config import drop_from_stages, load_recipe, merge
 from srkd.errors import UsageError
 from srkd.files import StrPath, write_text
 from srkd.recipe import Recipe
@@ -67,7 +67,7 @@ def compare(
         methods: which to compare, separated by commas: variants of the recipe, losses (`hint`), strategies
             (`gan2g`), or other recipes. Without it, all of the recipe's variants.
         seeds: runs of each method.
-        steps: steps of every stage.
+        steps: steps of every stage, in place of the recipe's.
         jobs: how many runs to train at a time. They share the CPU's cores unless the recipe sets `threads`;
             one run per core gets the most done. Each run's output goes to `RUN.log`.
         data: in place of the recipe's.
@@ -97,7 +97,7 @@ def compare(
     names = [name.strip() for name in methods.split(",")] if methods else list(variants)
     if not names:
         raise UsageError(f"{recipe} names no methods; name some with --methods")
-    plan = _plan(base, variants, names)
+    plan = _plan(base, variants, names, {"steps"} if steps is not None else set())
     from srkd.commands.comparing.checks import check_runs, check_writable, open_measures
     from srkd.commands.comparing.runs import run_all, share_threads
     from srkd.commands.comparing.summary import summarise
@@ -143,9 +143,12 @@ def _names(given: Sequence[StrPath] | StrPath | None) -> list[str] | str | None:
     return [str(path) for path in given]
 
 
-def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[str]) -> list[_Method]:
+def _plan(
+    base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[str], everywhere: set[str]
+) -> list[_Method]:
     """The methods, each after its control: the same recipe without its distillation. Methods whose controls
-    are equal share one; a variant that does not distil has none."""
+    are equal share one; a variant that does not distil has none. The fields `everywhere` are those of `base`
+    in all stages."""
     from srkd.commands.comparing.runs import identify
 
     controls: dict[str, str] = {}
@@ -155,6 +158,8 @@ def _plan(base: Mapping[str, Any], variants: Mapping[str, Any], names: Sequence[
         label = name if name in variants else Path(name).stem
         overlay = _overlay(name, variants)
         arguments = merge(base, {k: v for k, v in overlay.items() if k not in ("data", "out", "seed")})
+        arguments |= {key: base[key] for key in everywhere}
+        arguments["stages"] = drop_from_stages(arguments.get("stages", {}), everywhere)
         try:
             recipe = Recipe(**{"strategy": "pretrain", **arguments})
         except TypeError as error:

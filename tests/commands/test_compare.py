@@ -297,6 +297,16 @@ def test_benchmark_sets_are_scored_at_the_end_and_once(
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/result.json")}
 
 
+def test_steps_are_those_of_every_stage_whatever_the_recipe_says(base, tmp_path, compare_untrained):
+    base.write_text(base.read_text().replace("{self: {weight: 1.0}}", "{self: {weight: 1.0}}, steps: 9"))
+    options = {"out": str(tmp_path / "out"), "seeds": 1}
+    _, recipes = compare_untrained(base, "strong", **options)
+    assert {recipe.resolve()["pretrain"].steps for recipe in recipes.values()} == {9}
+    options["out"] = str(tmp_path / "short")
+    _, recipes = compare_untrained(base, "strong", **options, steps=3)
+    assert {recipe.resolve()["pretrain"].steps for recipe in recipes.values()} == {3}
+
+
 def test_curves_go_from_the_start_to_the_end_and_resume(teacher, photos, tmp_path, monkeypatch):
     """Trained for real, since the weights between must be of one network."""
     file, start = tmp_path / "curves.yaml", teacher / "pretrain.safetensors"
