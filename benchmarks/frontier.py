@@ -24,7 +24,8 @@ import torch
 from torch import nn
 
 import srkd
-from srkd.commands.evaluate import open_benchmark, score
+from srkd.commands.evaluate import open_benchmark
+from srkd.commands.evaluating.scoring import score
 from srkd.errors import SrkdError
 from srkd.exports.formats import to_onnx
 from srkd.models.cost import count_parameters

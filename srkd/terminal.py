@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import rich.progress
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.text import Text
 
 from srkd.arguments import check_arguments
@@ -134,9 +135,15 @@ def note(message: str, kind: str = "note") -> None:
 
 
 def show(renderable: RenderableType) -> None:
-    """Prints a table or another of rich's objects."""
+    """Prints a table or another of rich's objects, wider than the terminal where numbers would be cut."""
     if _listener.get().verbose:
-        _console().print(renderable)
+        target = _console()
+        needed = Measurement.get(target, target.options.update(width=10**4), renderable).minimum
+        if needed > target.width:
+            target = Console(
+                file=target.file, width=needed, soft_wrap=True, force_terminal=target.is_terminal
+            )
+        target.print(renderable)
 
 
 def heading(title: str) -> None:

@@ -9,12 +9,15 @@ from PIL import Image
 
 from srkd.errors import UsageError
 from srkd.files import StrPath, publish
+from srkd.metrics.named import METRICS, describe
 from srkd.terminal import Progress, reports, say
 from srkd.weights.catalogue import find_weights, list_shipped
 
 # The photograph of the picture: scikit-image installs it, and no training of this package sees it.
 _PHOTO, _ORIGIN = "chelsea.png", "Chelsea the cat, by Stefan van der Walt, from scikit-image (CC0)"
 _SIDE = 160
+# Measured now, beside PSNR, SSIM and LPIPS. Recorded scores may have others.
+_ARTEFACTS = "halo,flat-noise,tint,lattice,niqe"
 
 
 @reports
@@ -64,6 +67,8 @@ def card(
             f"{path} holds weights of another package; srkd writes cards for its own weights only"
         )
     known = [row for row in _known_scores(entry.get("scores", {})) if row["data"] not in folders]
+    rows = known + _measure(path, folders, lpips, model.scale)
+    artefacts = _list_artefacts(rows)
     picture = target.with_suffix(".png")
     text = render(
         "card.md.j2",
@@ -73,7 +78,9 @@ def card(
         entry={"description": None, "command": None, "terms": None, **entry},
         facts=_facts(path, config, entry.get("license") or info.get("license")),
         training=_training(info, entry),
-        scores=_align(known + _measure(path, folders, lpips, model.scale)),
+        scores=_align([{key: x for key, x in row.items() if key not in METRICS} for row in rows]),
+        artefacts=artefacts,
+        legend=[describe(METRICS[name]) for name in (artefacts or [{}])[0] if name in METRICS],
         photo=_PHOTO,
         origin=_ORIGIN,
         picture=picture.name,
@@ -156,9 +163,25 @@ def _measure(path: Path, folders: Mapping[str, str], lpips: str, scale: int) -> 
     rows = []
     for name, folder in folders.items():
         for label, weights in (("bicubic", "bicubic"), ("this", str(path))):
-            found = evaluate(weights, folder, lpips=lpips, scale=scale)
-            rows.append({"data": name, "model": label, "protocol": found["protocol"], **found["mean"]})
+            found = evaluate(weights, folder, lpips=lpips, metrics=_ARTEFACTS, scale=scale)
+            row = {"data": name, "model": label, "protocol": found["protocol"], **found["mean"]}
+            total = len(found["images"])
+            for key, count in found["measured"].items():
+                if 0 < count < total:
+                    row[key] = f"{row[key]:.4f} ({count} of {total} images)"
+            rows.append(row)
     return rows
+
+
+def _list_artefacts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that have scores of METRICS, with these alone, and a dash where one has none."""
+    names = [name for name in METRICS if any(row.get(name) is not None for row in rows)]
+    found = [row for row in rows if any(row.get(name) is not None for name in names)]
+    return [
+        {"data": row["data"], "model": row["model"]}
+        | {name: "-" if row.get(name) is None else row[name] for name in names}
+        for row in found
+    ]
 
 
 def _align(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,27 +5,24 @@ Imports torch only where a model or LPIPS needs it.
 
 import json as json_format
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from srkd import metrics
+from srkd.commands.evaluating.scoring import Measures, Model, score_images, summarise
 from srkd.commands.evaluating.words import check_options, name_apart, open_runners, sort_words, split_variants
 from srkd.data import Pair
 from srkd.data.benchmarks import Benchmark, Results, find_results, open_set
-from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, write_text
-from srkd.reports.scores import image_table, mean_table, to_csv, to_latex
+from srkd.metrics import protocol_name
+from srkd.metrics.named import Metric, describe, find_metric
+from srkd.reports.scores import image_table, list_partial, mean_table, to_csv, to_latex
 from srkd.runtimes.runner import Runner
-from srkd.terminal import Progress, reports, say, show
+from srkd.terminal import Progress, note, reports, say, show
 from srkd.terminal import progress as progress_of
 from srkd.upscaling.opening import BICUBIC, Device, best_device
-
-# What gives an SR image for a pair: a network, or SR images that are there already.
-Model = Runner | Results
 
 
 @reports
@@ -37,6 +34,7 @@ def evaluate(
     sr: Sequence[StrPath] | StrPath | None = None,
     protocol: str = "y-crop",
     lpips: str = "st-lpips-alex",
+    metrics: str | None = None,
     scale: int | None = None,
     json: StrPath | None = None,
     csv: StrPath | None = None,
@@ -46,7 +44,7 @@ def evaluate(
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Score models on benchmarks: PSNR, SSIM and LPIPS.
+    """Score models on benchmarks: PSNR, SSIM, LPIPS and others.
 
     One model on one benchmark gives the scores of each image; several give one table of means with what the
     models cost. Without --data, the last word is the benchmark.
@@ -63,6 +61,10 @@ def evaluate(
         protocol: `y-crop` (luma, the papers' tables) or `rgb-crop`; the scale may follow, as in `y-crop4`.
         lpips: the LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`
             (download their trunks), several separated by commas, or `none`.
+        metrics: others, separated by commas: `niqe` (without HR), `halo`, `flat-noise`, `lattice`, `tint` and
+            `tint-largest` (artefacts that LPIPS hardly sees), `text` (errors of a reader of text), or
+            `pyiqa:NAME` for one of the package pyiqa. Some apply to some images only; the output says to how
+            many.
         scale: the factor of `bicubic` and of SR images; that of the networks beside them, or 4, when not
             given. Networks know their own.
         json: the file to write the scores to.
@@ -75,7 +77,9 @@ def evaluate(
 
     Returns:
         `{protocol, scale, model, mean: {psnr, ssim, <lpips variant>}, images: [{name, psnr, ...}]}`. PSNR is
-        in dB; that of equal images is infinite, in the JSON file null. Of several models or benchmarks
+        in dB; that of equal images is infinite, in the JSON file null. With `metrics`, their scores are among
+        these by name, None where an image has nothing to measure, and `measured` maps each name to the number
+        of images that its mean is over. Of several models or benchmarks
         `{protocol, scale, results}`, each result as above with `data`, `parameters`, `macs` (multiply-
         accumulates for a 1280x720 output) and `time` (over that of the first network on the same images and
         runtime), None where they are not known. With `dry_run`, `{pairs: {benchmark: [{hr, lr, sr}]}}`.
@@ -87,9 +91,11 @@ def evaluate(
     words = sort_words(model, data, sr)
     files = {"json": json, "csv": csv, "latex": latex}
     check_options(words, files, lr, protocol, lpips, scale)
+    chosen = split_variants(metrics) if metrics is not None else []
+    further = [find_metric(name, _place(device, name.startswith("pyiqa:"))) for name in dict.fromkeys(chosen)]
     runners = open_runners(words.weights, device, scale)
     factor = next((runner.scale for runner in runners), scale or 4)
-    full = metrics.protocol_name(protocol, factor)
+    full = protocol_name(protocol, factor)
     sets = [open_set(place, factor, lr, only_hr=not runners) for place in words.data]
     sets = [replace(one, name=name) for one, name in zip(sets, name_apart(sets, words.data), strict=True)]
     models: list[list[Model]] = [
@@ -98,29 +104,42 @@ def evaluate(
     if dry_run:
         return {"pairs": {one.name: _list_pairs(one, row) for one, row in zip(sets, models, strict=True)}}
     names = name_apart(models[0], [*words.weights, *words.folders])
-    place = device if device != "auto" or split_variants(lpips) == ["none"] else best_device()
     _load_lpips(lpips)
-    results = _score_sets(models, names, sets, full, lpips, place)
+    measures = Measures(full, lpips, further, _place(device, split_variants(lpips) != ["none"]))
+    results = _score_sets(models, names, sets, measures)
     costs = [_count_cost(word) for word in words.weights] if len(results) > 1 or csv or latex else []
     for name, cost in zip(names, costs, strict=False):
         results = [{**result, **cost} if result["model"] == name else result for result in results]
-    return _report(results, files)
+    return _report(results, files, further)
 
 
-def _report(results: list[dict[str, Any]], files: Mapping[str, StrPath | None]) -> dict[str, Any]:
+def _place(device: Device, used: bool) -> str:
+    """Where torch runs; looked for only where it is used."""
+    return best_device() if device == "auto" and used else device
+
+
+def _report(
+    results: list[dict[str, Any]], files: Mapping[str, StrPath | None], further: Sequence[Metric]
+) -> dict[str, Any]:
     """Shows and writes the results, and returns what `evaluate` does."""
     first = results[0]
     reference = next((result["model"] for result in results if result["time"] is not None), None)
     if len(results) == 1:
-        result = {key: first[key] for key in ("protocol", "scale", "model", "mean", "images")}
+        keys = ("protocol", "scale", "model", "measured", "mean", "images")
+        result = {key: first[key] for key in keys if key in first}
         show(image_table(first))
     else:
         result = {"protocol": first["protocol"], "scale": first["scale"], "results": results}
         show(mean_table(results, reference))
+    for metric in further:
+        say(describe(metric))
+    for line in list_partial(results):
+        note(line)
+    better = [metric.name for metric in further if not metric.lower_is_better]
     write = {
         "json": lambda: json_format.dumps(_finite(result), indent=2) + "\n",
         "csv": lambda: to_csv(results),
-        "latex": lambda: to_latex(results, reference),
+        "latex": lambda: to_latex(results, reference, better),
     }
     for kind, file in files.items():
         if file is not None:
@@ -170,18 +189,16 @@ def _score_sets(
     models: Sequence[Sequence[Model]],
     names: Sequence[str],
     sets: Sequence[Benchmark],
-    protocol: str,
-    lpips: str,
-    device: str,
+    measures: Measures,
 ) -> list[dict[str, Any]]:
     """The results of all models on all sets, in the order of the models."""
     results, seconds = [], []
     with progress_of("evaluating", sum(len(one.names) for one in sets) * len(names)) as advance:
         for row, one in zip(models, sets, strict=True):
-            scores, times = _score_images(row, one.read(), protocol, lpips, device, advance)
+            scores, times = score_images(row, one.read(), measures, advance)
             seconds += times
             results += [
-                {**_summarise(model, images, protocol), "model": name, "data": one.name}
+                {**summarise(model, images, measures), "model": name, "data": one.name}
                 for model, name, images in zip(row, names, scores, strict=True)
             ]
     ratios = _compare_times(models[0], np.array(seconds))
@@ -201,72 +218,10 @@ def _compare_times(models: Sequence[Model], seconds: np.ndarray) -> list[float |
     return [float(x) if kind == runtimes[first] else None for x, kind in zip(ratios, runtimes, strict=True)]
 
 
-def _score_images(
-    models: Sequence[Model],
-    pairs: Iterable[Pair],
-    protocol: str,
-    lpips: str,
-    device: str,
-    advance: Callable[[float], None] = lambda images: None,
-) -> tuple[list[list[dict[str, Any]]], list[list[float]]]:
-    """The scores of each model on each image, and for each image the seconds that each model took."""
-    scores: list[list[dict[str, Any]]] = [[] for _ in models]
-    seconds: list[list[float]] = []
-    for pair in pairs:
-        seconds.append([])
-        for model, found in zip(models, scores, strict=True):
-            try:
-                if len(seconds) == 1 and len(models) > 1 and isinstance(model, Runner):
-                    model(pair.lr)  # the first run prepares what later ones use
-                start = time.perf_counter()
-                sr = model(pair.lr) if isinstance(model, Runner) else model(pair)
-                seconds[-1].append(time.perf_counter() - start)
-                found.append({"name": pair.name, **score_image(sr, pair, protocol, lpips, device)})
-            except SrkdError as error:
-                raise type(error)(f"{pair.name}: {error}") from error
-            advance(1)
-    if not seconds:
-        raise UsageError("there are no images to score")
-    return scores, seconds
-
-
-def _summarise(model: Model, images: list[dict[str, Any]], protocol: str) -> dict[str, Any]:
-    keys = [key for key in images[0] if key != "name"]
-    mean = {key: float(np.mean([image[key] for image in images])) for key in keys}
-    return {"protocol": protocol, "scale": model.scale, "model": model.name, "mean": mean, "images": images}
-
-
 def open_benchmark(data: StrPath, scale: int) -> tuple[int, Iterable[Pair]]:
     """The images of a benchmark in the forms that `evaluate` takes: how many, and each as it is read."""
     benchmark = open_set(data, scale)
     return len(benchmark.names), benchmark.read()
-
-
-def score(
-    model: Model,
-    pairs: Iterable[Pair],
-    protocol: str,
-    lpips: str = "st-lpips-alex",
-    device: str = "cpu",
-) -> dict[str, Any]:
-    """Scores a model on pairs of LR and HR, as `evaluate` returns them; `device` is where LPIPS runs."""
-    full = metrics.protocol_name(protocol, model.scale)
-    (images,), _ = _score_images([model], pairs, full, lpips, device)
-    return _summarise(model, images, full)
-
-
-def score_image(
-    sr: np.ndarray, pair: Pair, protocol: str, lpips: str, device: str = "cpu"
-) -> dict[str, float]:
-    """The scores of one image `(H, W, 3)` uint8, by name."""
-    scores = {"psnr": metrics.psnr(sr, pair.hr, protocol), "ssim": metrics.ssim(sr, pair.hr, protocol)}
-    for variant in split_variants(lpips):
-        if variant != "none":
-            # Packed images are mapped read-only, and torch wants to be able to write.
-            from srkd.metrics.perceptual import lpips as distance
-
-            scores[variant] = distance(sr, np.require(pair.hr, requirements="W"), variant, device)
-    return scores
 
 
 def _finite(value: Any) -> Any:

@@ -128,7 +128,7 @@ def _train_both(recipe: Recipe, folder: Path) -> dict[str, Path]:
 
 
 def _score(models: Mapping[str, StrPath], domains: Mapping[str, Sequence[Pair]], scale: int) -> Scores:
-    from srkd.commands.evaluate import score
+    from srkd.commands.evaluating.scoring import score
     from srkd.upscaling.opening import open_runner
 
     results: Scores = {}

@@ -178,7 +178,7 @@ def _score(
     models: Mapping[str, StrPath], pairs: Sequence[Pair]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, np.ndarray]]]:
     """The scores of each model, which are printed too, and crops of each photograph."""
-    from srkd.commands.evaluate import score
+    from srkd.commands.evaluating.scoring import score
     from srkd.upscaling.opening import open_runner
 
     runners = {name: open_runner(weights, "cpu", SCALE) for name, weights in models.items()}

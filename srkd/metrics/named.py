@@ -12,7 +12,7 @@ import numpy as np
 
 from srkd.errors import SrkdError, UsageError, choose, first_line, name_missing_extra
 from srkd.metrics import artefacts
-from srkd.metrics.niqe import niqe
+from srkd.metrics.niqe import BLOCK, niqe
 from srkd.metrics.scores import check_rgb
 from srkd.metrics.text import text
 
@@ -32,6 +32,7 @@ class Metric:
         lower_is_better: the direction.
         unit: of the score; empty for a number without one.
         images: what it applies to, and is None without.
+        about: what it measures, in a few words.
         prepare: what to do to LR and HR before the network sees LR; None for nothing.
     """
 
@@ -41,29 +42,54 @@ class Metric:
     lower_is_better: bool
     unit: str
     images: str
+    about: str
     prepare: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 _LEVELS = "8-bit levels"
 
 
+def _niqe(sr: np.ndarray, _hr: np.ndarray, _scale: int) -> float | None:
+    # The function refuses what has no room for its blocks; of a benchmark's images, some may have.
+    room = (sr.shape[0] // BLOCK) * (sr.shape[1] // BLOCK)
+    return niqe(sr) if room >= 2 else None
+
+
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("niqe", lambda sr, hr, scale: niqe(sr), False, True, "", "photographs from 96x192 pixels"),
-        Metric("halo", lambda sr, hr, _: artefacts.halo(sr, hr), True, True, _LEVELS, "strong edges"),
         Metric(
-            "flat-noise", lambda sr, hr, _: artefacts.flat_noise(sr, hr), True, True, _LEVELS, "flat ground"
+            *("niqe", _niqe, False, True, "", "photographs from 96x192 pixels"),
+            "distance from the statistics of good photographs",
         ),
-        Metric("lattice", artefacts.lattice, True, True, _LEVELS, "flat ground, scales above 1"),
+        Metric(
+            *("halo", lambda sr, hr, _: artefacts.halo(sr, hr), True, True, _LEVELS, "strong edges"),
+            "overshoot beside strong edges",
+        ),
+        Metric(
+            "flat-noise",
+            *(lambda sr, hr, _: artefacts.flat_noise(sr, hr), True, True, _LEVELS, "flat ground"),
+            "noise on flat ground",
+        ),
+        Metric(
+            *("lattice", artefacts.lattice, True, True, _LEVELS, "flat ground, scales above 1"),
+            "a grid of LR pixels on flat ground",
+        ),
         *(
-            Metric(name, measure, True, True, _LEVELS, "any, made gray first", artefacts.to_gray)
-            for name, measure in (
-                ("tint", lambda sr, hr, _: artefacts.tint(sr, hr)),
-                ("tint-largest", lambda sr, hr, _: artefacts.largest_tint(sr, hr)),
+            Metric(name, measure, True, True, _LEVELS, "any, made gray first", about, artefacts.to_gray)
+            for name, measure, about in (
+                ("tint", lambda sr, hr, _: artefacts.tint(sr, hr), "colour in gray pictures, mean"),
+                (
+                    "tint-largest",
+                    lambda sr, hr, _: artefacts.largest_tint(sr, hr),
+                    "colour in gray pictures, largest",
+                ),
             )
         ),
-        Metric("text", lambda sr, hr, _: text(sr, hr), True, True, "errors per character", "a block of text"),
+        Metric(
+            *("text", lambda sr, hr, _: text(sr, hr), True, True, "errors per character", "a block of text"),
+            "errors of a reader of text",
+        ),
     )
 }
 _PYIQA = "pyiqa:"
@@ -111,7 +137,15 @@ def _load_pyiqa(full: str, device: str) -> Metric:
         with _reported(f"{full} failed on an image of {sr.shape[1]}x{sr.shape[0]}"), torch.no_grad():
             return float(network(*batches))
 
-    return Metric(full, measure, network.metric_mode == "FR", bool(network.lower_better), "", "as pyiqa says")
+    compares = network.metric_mode == "FR"
+    return Metric(full, measure, compares, bool(network.lower_better), "", "any", f"{name} of pyiqa")
+
+
+def describe(metric: Metric) -> str:
+    """What a metric measures, its unit and direction, in a line."""
+    unit = f", {metric.unit}" if metric.unit else ""
+    better = "lower" if metric.lower_is_better else "higher"
+    return f"{metric.name}: {metric.about}{unit}; {better} is better"
 
 
 @contextmanager

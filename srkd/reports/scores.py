@@ -1,7 +1,8 @@
 """Scores of models on data sets as tables: for the terminal, CSV and LaTeX.
 
 A result is `{model, data, protocol, scale, parameters, macs, time, mean, images}`, with None for a cost that
-is not known.
+is not known and for a score that no image has; and, with metrics that not all images have, `measured`, on how
+many images each is there.
 """
 
 import csv
@@ -32,6 +33,9 @@ _HEADS = {
     "psnr": r"PSNR $\uparrow$",
     "ssim": r"SSIM $\uparrow$",
 }
+_NONE = "-"
+# Characters of a name, before it is folded.
+_LONGEST = 32
 
 
 def image_table(result: Result) -> Table:
@@ -39,8 +43,9 @@ def image_table(result: Result) -> Table:
     # Names are escaped: in brackets there would be markup.
     table = Table(title=escape(f"{result['model']} x{result['scale']}, {result['protocol']}"))
     names = list(result["mean"])
-    for column in ("image", *names):
-        table.add_column(column, justify="left" if column == "image" else "right")
+    table.add_column("image", overflow="fold", max_width=_LONGEST)
+    for column in names:
+        table.add_column(column, justify="right")
     rows = [*result["images"], {"name": "mean", **result["mean"]}]
     for row in rows:
         if row is rows[-1]:
@@ -60,7 +65,7 @@ def mean_table(results: Sequence[Result], reference: str | None) -> Table:
     table = Table(
         title=escape("; ".join([f"x{first['scale']}, {first['protocol']}", *_notes(results, reference)]))
     )
-    table.add_column("model", overflow="fold")
+    table.add_column("model", overflow="fold", max_width=_LONGEST)
     costs = _known_costs(results)
     for key in costs:
         table.add_column(COSTS[key], justify="right")
@@ -69,7 +74,7 @@ def mean_table(results: Sequence[Result], reference: str | None) -> Table:
     for row in _by_model(results):
         one = next(iter(row.values()))
         scores = (_score(row[data]["mean"][key], key) for data, key in _columns(results))
-        table.add_row(escape(one["model"]), *(_cost(one[key], key) or "-" for key in costs), *scores)
+        table.add_row(escape(one["model"]), *(_cost(one[key], key) or _NONE for key in costs), *scores)
     return table
 
 
@@ -77,29 +82,66 @@ def to_csv(results: Sequence[Result]) -> str:
     """A line for each model and data set, with means."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    keys = list(results[0]["mean"])
-    writer.writerow(["model", "data", "images", "scale", "protocol", *COSTS, *keys])
+    keys, partly = list(results[0]["mean"]), list(results[0].get("measured", {}))
+    counts = [f"{key} images" for key in partly]
+    writer.writerow(["model", "data", "images", "scale", "protocol", *COSTS, *keys, *counts])
     for result in results:
         facts = [result["model"], result["data"], len(result["images"]), result["scale"], result["protocol"]]
         costs = ["" if result[key] is None else result[key] for key in COSTS]
-        writer.writerow([*facts, *costs, *(result["mean"][key] for key in keys)])
+        scores = ["" if result["mean"][key] is None else result["mean"][key] for key in keys]
+        writer.writerow([*facts, *costs, *scores, *(result["measured"][key] for key in partly)])
     return text.getvalue()
 
 
-def to_latex(results: Sequence[Result], reference: str | None) -> str:
-    """A table for LaTeX's package booktabs, with the best score of each column in bold."""
+def list_partial(results: Sequence[Result]) -> list[str]:
+    """Which means are over a part of the images, in lines."""
+    groups: dict[tuple[str, str, int], list[str]] = {}
+    for result in results:
+        for key, count in result.get("measured", {}).items():
+            if count < len(result["images"]):
+                groups.setdefault((key, _data(result), count), []).append(result["model"])
+    totals = {_data(result): len(result["images"]) for result in results}
+    said = []
+    for (key, data, count), models in groups.items():
+        # What holds for all models is no matter of theirs.
+        everyone = len(models) == sum(_data(result) == data for result in results)
+        whose = f" of {data}" if data else ""
+        over = f"{key}: " + (f"mean over {count} of" if count else "on none of")
+        said.append(f"{over} {totals[data]} images{whose}" + ("" if everyone else f" ({', '.join(models)})"))
+    return said
+
+
+def _data(result: Result) -> str:
+    return result.get("data", "")
+
+
+def to_latex(results: Sequence[Result], reference: str | None, higher: Sequence[str] = ()) -> str:
+    """A table for LaTeX's package booktabs, with the best score of each column in bold.
+
+    Args:
+        results, reference: as for `mean_table`.
+        higher: the metrics of which more is better, beside PSNR and SSIM.
+    """
     first, rows = results[0], _by_model(results)
     costs, columns = _known_costs(results), _columns(results)
     keys, sets = list(first["mean"]), list(dict.fromkeys(data for data, _ in columns))
     ends = [1 + len(costs) + len(keys) * k for k in range(len(sets) + 1)]
     groups = [rf"\multicolumn{{{len(keys)}}}{{c}}{{{_escape(data)}}}" for data in sets]
-    heads = ["Model", *(_HEADS[key] for key in costs), *(_HEADS.get(key, _lower(key)) for _, key in columns)]
+    heads = [
+        "Model",
+        *(_HEADS[key] for key in costs),
+        *(
+            _HEADS.get(key, rf"{_escape(key)} $\{'up' if key in higher else 'down'}arrow$")
+            for _, key in columns
+        ),
+    ]
     best = {
-        (data, key): (max if key in _HIGHER else min)(_rounded(row[data]["mean"][key], key) for row in rows)
+        (data, key): _best([row[data]["mean"][key] for row in rows], key, key in (*_HIGHER, *higher))
         for data, key in columns
     }
     lines = [
-        "% " + "; ".join([f"Protocol {first['protocol']}", *_notes(results, reference)]),
+        "% "
+        + "; ".join([f"Protocol {first['protocol']}", *_notes(results, reference), *list_partial(results)]),
         rf"\begin{{tabular}}{{l{'r' * (len(costs) + len(columns))}}}",
         r"\toprule",
         " & ".join([*[""] * (1 + len(costs)), *groups]) + r" \\",
@@ -112,6 +154,9 @@ def to_latex(results: Sequence[Result], reference: str | None) -> str:
         cells = [_escape(one["model"]), *(_cost(one[key], key) or "--" for key in costs)]
         for data, key in columns:
             value = row[data]["mean"][key]
+            if value is None:
+                cells.append("--")
+                continue
             text = _score(value, key) if math.isfinite(value) else r"$\infty$"
             bold = _rounded(value, key) == best[data, key]
             cells.append(rf"\textbf{{{text}}}" if bold else text)
@@ -125,8 +170,9 @@ def _notes(results: Sequence[Result], reference: str | None) -> list[str]:
     return [*macs, *([f"time over that of {reference}"] if reference else [])]
 
 
-def _lower(key: str) -> str:
-    return rf"{_escape(key)} $\downarrow$"
+def _best(values: Sequence[float | None], key: str, higher: bool) -> float | None:
+    known = [_rounded(value, key) for value in values if value is not None]
+    return (max if higher else min)(known, default=None)
 
 
 def _columns(results: Sequence[Result]) -> list[tuple[str, str]]:
@@ -151,7 +197,9 @@ def _cost(value: float | None, key: str) -> str:
     return f"{value:,}" if key == "parameters" else f"{value / 1e9:.1f}" if key == "macs" else f"{value:.2f}"
 
 
-def _score(value: float, key: str) -> str:
+def _score(value: float | None, key: str) -> str:
+    if value is None:
+        return _NONE
     return f"{value:.2f}" if key == "psnr" else f"{value:.4f}"
 
 

@@ -26,7 +26,8 @@ def test_the_card_of_shipped_weights(tmp_path):
 def test_what_nobody_recorded_is_unknown(tmp_path, weights, photos):
     text = srkd.card(str(weights), out=str(tmp_path / "c.md"), data=f"Mine={photos}").read_text()
     assert "- data: unknown" in text and "- strategy: unknown" in text and "- licence: unknown" in text
-    rows = [line for line in text.splitlines() if line.startswith("| Mine |")]
+    scores = text.partition("### Artefacts")[0]
+    rows = [line for line in scores.splitlines() if line.startswith("| Mine |")]
     assert len(rows) == 2 and "bicubic" in rows[0] and "y-crop4" in rows[1]
     limits = text.partition("## Limits")[2]
     assert "images it was trained on are unknown" in limits and "objective is unknown" in limits
@@ -36,13 +37,40 @@ def test_scores_measured_now_stand_for_recorded_ones_and_packed_data_do(tmp_path
     srkd.prepare(str(photos), str(tmp_path / "packed"))
     name, entry = next(iter(list_shipped().items()))
     text = srkd.card(name, out=str(tmp_path / "c.md"), data=f"Set5={tmp_path / 'packed'}").read_text()
-    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| Set5 |")]
+    scores = text.partition("### Artefacts")[0]
+    rows = [line.split(" | ") for line in scores.splitlines() if line.startswith("| Set5 |")]
     assert [row[1] for row in rows] == [
         "bicubic",
         "this",
     ] and f"{entry['scores']['Set5']['psnr']:.2f}" not in text
     found = srkd.evaluate("bicubic", str(tmp_path / "packed"), lpips="none")["mean"]["psnr"]
     assert rows[0][3] == f"{found:.2f}"
+
+
+def test_artefacts_have_a_table_of_what_was_measured(tmp_path, weights, photos, monkeypatch):
+    text = srkd.card(str(weights), out=tmp_path / "c.md", data=f"Mine={photos}").read_text()
+    scores, _, artefacts = text.partition("\n### Artefacts\n\n")
+    lines = artefacts.splitlines()
+    # The photographs are too small for NIQE, and have too little flat ground for some.
+    heads = lines[0].strip("| ").split(" | ")
+    assert heads[:4] == ["data", "model", "halo", "flat-noise"] and "niqe" not in heads
+    assert lines[1] == "|" + "---|" * len(heads) and "halo" not in scores
+    rows = [line.strip("| ").split(" | ") for line in lines[2:4]]
+    assert [row[:2] for row in rows] == [["Mine", "bicubic"], ["Mine", "this"]] and lines[4] == ""
+    found = srkd.evaluate("bicubic", photos, lpips="none", metrics="halo,tint")
+    halo, count = found["mean"]["halo"], found["measured"]["halo"]
+    assert 0 < count < 6 and rows[0][2] == f"{halo:.4f} ({count} of 6 images)"
+    assert rows[0][heads.index("tint")] == f"{found['mean']['tint']:.4f}"
+    assert lines[5] == "- halo: overshoot beside strong edges, 8-bit levels; lower is better"
+    assert "- niqe" not in artefacts
+
+
+def test_recorded_artefacts_are_known_by_their_names(tmp_path, weights, monkeypatch):
+    entry = {"scores": {"protocol": "y-crop4", "Set5": {"psnr": 30.0, "lattice": 0.5}}}
+    monkeypatch.setattr("srkd.commands.card.list_shipped", lambda: {str(weights): entry})
+    text = srkd.card(str(weights), out=tmp_path / "c.md").read_text()
+    assert "| data | model | lattice |\n|---|---|---|\n| Set5 | this | 0.5000 |\n\n- lattice: " in text
+    assert "| data | model | protocol | psnr |\n|---|---|---|---|\n| Set5 | this | y-crop4 | 30.00 |" in text
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,22 @@ import csv
 import json
 import shutil
 import urllib.request
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import srkd
-from srkd import UsageError, create_generator, load_generator, save_generator
+from srkd import SrkdError, UsageError, create_generator, load_generator, save_generator
 from srkd.cli import main
 from srkd.data import open_data, read_pair
 from srkd.images.reading import read_image
 from srkd.images.resample import downscale, upscale_bicubic
 from srkd.images.writing import write_image
+from srkd.metrics.artefacts import to_gray
+from srkd.metrics.named import METRICS, Metric
 from srkd.models.cost import count_macs, count_parameters
+from srkd.upscaling.opening import open_runner
 
 
 def test_evaluate_writes_the_documented_json(tmp_path, capsys, photos, weights, fails):
@@ -237,7 +241,7 @@ def test_a_missing_lpips_file_is_told_once_and_before_anything_is_scored(sets, m
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    monkeypatch.setattr("srkd.commands.evaluate.score_image", unreachable)
+    monkeypatch.setattr("srkd.commands.evaluating.scoring.score_image", unreachable)
     error = fails(1, "evaluate", "bicubic", "--data", *sets, "--lpips", "st-lpips-alex,lpips-alex")
     assert "fetch https://" in error and "checkpoints" in error
 
@@ -310,7 +314,7 @@ def test_a_packed_set_is_a_benchmark_of_sr_images(packed, photos, tmp_path):
 
 
 def test_dry_run_lists_pairs(sets, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("srkd.commands.evaluate.score_image", None)
+    monkeypatch.setattr("srkd.commands.evaluating.scoring.score_image", None)
     folder = enlarge(sets[0], tmp_path / "mine", "{}_x4.png")
     found = srkd.evaluate(["bicubic", folder], sets[0], dry_run=True)["pairs"]["One"]
     hr = sets[0] / "HR" / "astronaut_0.png"
@@ -318,3 +322,97 @@ def test_dry_run_lists_pairs(sets, tmp_path, capsys, monkeypatch):
     assert found[0] == {"hr": str(hr), "lr": None, "sr": [str(sr)]} and len(found) == 2
     assert f"{hr} <- bicubic, {sr}\n" in capsys.readouterr().out
     assert srkd.evaluate(folder, sets[0], dry_run=True)["pairs"]["One"][0] == {"hr": str(hr), "sr": [str(sr)]}
+
+
+# Metrics beside PSNR, SSIM and LPIPS.
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """A colour photograph without flat ground, and a gray picture of a hard edge between flat halves."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    edge = np.full((96, 128, 3), 60, np.uint8)
+    edge[:, 64:] = 200
+    write_image(tmp_path / "Scenes" / "HR" / "noise.png", noise)
+    write_image(tmp_path / "Scenes" / "HR" / "edge.png", edge)
+    return tmp_path / "Scenes"
+
+
+def test_metrics_are_scored_by_their_names(scenes, weights, tmp_path, capsys):
+    file = tmp_path / "s.json"
+    words = ["evaluate", weights, "--data", scenes, "--lpips", "none", "--json", file]
+    assert main([str(word) for word in [*words, "--metrics", "halo, flat-noise,tint,niqe,halo"]]) == 0
+    result, out = json.loads(file.read_text()), capsys.readouterr().out
+    assert list(result) == ["protocol", "scale", "model", "measured", "mean", "images"]
+    assert list(result["mean"]) == ["psnr", "ssim", "halo", "flat-noise", "tint", "niqe"]
+    assert result["measured"] == {"halo": 2, "flat-noise": 1, "tint": 2, "niqe": 0}
+    edge, noise = result["images"]
+    assert noise["flat-noise"] is None and result["mean"]["flat-noise"] == edge["flat-noise"] > 0
+    assert result["mean"]["niqe"] is None
+    assert "flat-noise: mean over 1 of 2 images of Scenes\n" in out
+    assert "niqe: on none of 2 images of Scenes\n" in out
+    assert "halo: overshoot beside strong edges, 8-bit levels; lower is better\n" in out
+
+
+def test_pictures_are_made_gray_for_tint_before_they_are_enlarged(scenes, weights):
+    found = srkd.evaluate(weights, scenes, lpips="none", metrics="tint")
+    runner = open_runner(weights, "cpu")
+    for image, name in zip(found["images"], ("edge", "noise"), strict=True):
+        pair = read_pair(scenes / "HR" / f"{name}.png", None, 4)
+        spread = np.ptp(runner(to_gray(pair.lr)).astype(float), axis=2).mean()
+        assert image["tint"] == spread > 0
+    plain = srkd.evaluate(weights, scenes, lpips="none")
+    assert "measured" not in plain and plain["mean"]["psnr"] == found["mean"]["psnr"]
+
+
+def test_sr_images_that_are_there_have_a_tint_only_where_hr_is_gray(scenes, tmp_path, capsys):
+    enlarge(scenes, tmp_path / "mine")
+    files = {kind: tmp_path / f"s.{kind}" for kind in ("csv", "latex")}
+    found = srkd.evaluate(["bicubic", tmp_path / "mine"], scenes, lpips="none", metrics="tint,halo", **files)
+    assert [row["measured"]["tint"] for row in found["results"]] == [2, 1]
+    assert "tint: mean over 1 of 2 images of Scenes (mine)" in capsys.readouterr().out
+    rows = list(csv.DictReader(files["csv"].open()))
+    assert [row["tint images"] for row in rows] == ["2", "1"] and rows[0]["halo images"] == "2"
+    assert "tint: mean over 1 of 2 images of Scenes (mine)" in files["latex"].read_text()
+
+
+def test_tables_take_scores_that_no_image_has_and_either_direction(scenes, tmp_path, capsys, monkeypatch):
+    sharp = Metric("sharp", lambda sr, hr, _: float(sr.std()), False, False, "", "any", "contrast")
+    monkeypatch.setitem(METRICS, "sharp", sharp)
+    enlarge(scenes, tmp_path / "mine", scale=4)
+    for path in (tmp_path / "mine").iterdir():
+        write_image(path, read_image(path) // 2)
+    files = {kind: tmp_path / f"s.{kind}" for kind in ("csv", "latex")}
+    found = srkd.evaluate(["bicubic", tmp_path / "mine"], scenes, lpips="none", metrics="sharp,niqe", **files)
+    first, second = (row["mean"] for row in found["results"])
+    assert first["sharp"] > second["sharp"] and first["niqe"] is None
+    assert "sharp: contrast; higher is better\n" in capsys.readouterr().out
+    lines = files["latex"].read_text().splitlines()
+    row = next(line for line in lines if line.startswith("bicubic"))
+    assert (
+        rf"\textbf{{{first['sharp']:.4f}}} & --" in row
+        and r"sharp $\uparrow$ & niqe $\downarrow$" in lines[5]
+    )
+    assert [row["niqe"] for row in csv.DictReader(files["csv"].open())] == ["", ""]
+
+
+def test_a_metric_that_fails_names_itself_and_the_image(scenes, fails, monkeypatch):
+    def fail(*_):
+        raise SrkdError("no reader")
+
+    monkeypatch.setitem(METRICS, "halo", replace(METRICS["halo"], measure=fail))
+    error = fails(1, "evaluate", "bicubic", "--data", scenes, "--lpips", "none", "--metrics", "halo")
+    assert "edge.png: halo: no reader" in error
+
+
+@pytest.mark.parametrize("metrics", ["", "halo,nique", "halo,"])
+def test_unknown_metrics_are_refused_before_anything_is_opened(fails, metrics):
+    error = fails(2, "evaluate", "nowhere.safetensors", "--data", "nowhere", "--metrics", metrics)
+    assert "unknown metric" in error and "flat-noise" in error
+
+
+def test_numbers_of_wide_tables_are_not_cut(scenes, capsys):
+    wide = "halo,flat-noise,lattice,tint,tint-largest"
+    found = srkd.evaluate("bicubic", scenes, lpips="st-lpips-alex,st-lpips-vgg", metrics=wide)
+    out = capsys.readouterr().out
+    assert "tint-largest" in out and f"{found['mean']['st-lpips-vgg']:.4f}" in out and "…" not in out

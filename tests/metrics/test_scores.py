@@ -8,7 +8,8 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from srkd import UsageError
-from srkd.commands.evaluate import evaluate, score
+from srkd.commands.evaluate import evaluate
+from srkd.commands.evaluating.scoring import score
 from srkd.data import find_pairs, read_pair
 from srkd.metrics.perceptual import lpips
 from srkd.metrics.scores import luma, protocol_name, psnr, ssim

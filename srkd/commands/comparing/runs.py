@@ -238,7 +238,7 @@ def between(start: str | Path, end: str | Path, alpha: float) -> Any:
 
 def score_weights(weights: str | Path, pairs: Sequence[Pair], lpips: str, scale: int = 4) -> dict[str, Any]:
     """PSNR, SSIM and LPIPS of weights, means over images; LPIPS is None without a variant."""
-    from srkd.commands.evaluate import score
+    from srkd.commands.evaluating.scoring import score
     from srkd.upscaling.opening import open_runner
 
     return _named(score(open_runner(weights, "cpu", scale), pairs, "y-crop", lpips)["mean"], lpips)
@@ -246,7 +246,7 @@ def score_weights(weights: str | Path, pairs: Sequence[Pair], lpips: str, scale:
 
 def score_network(network: Any, pairs: Sequence[Pair], lpips: str) -> dict[str, Any]:
     """The same of a generator that lies in no file."""
-    from srkd.commands.evaluate import score
+    from srkd.commands.evaluating.scoring import score
     from srkd.runtimes import Settings
     from srkd.runtimes.torch import open_runner
 
