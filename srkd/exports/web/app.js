@@ -37,7 +37,12 @@ function stop() {
   if (job === null) return;
   worker.terminate();
   worker = job = null;
+  rest();
+}
+
+function rest() {
   page.work.hidden = true;
+  page.result.classList.remove("running");
 }
 
 function begin(file) {
@@ -49,6 +54,8 @@ function begin(file) {
   page.progress.removeAttribute("value");
   page.work.hidden = false;
   page.result.hidden = true;
+  page.result.classList.add("running");
+  document.body.classList.remove("empty");
   say(`Opening ${file.name}`);
   worker ??= new Worker("worker.js", { type: "module" });
   worker.onmessage = ({ data }) => answers[data.kind](data);
@@ -90,7 +97,7 @@ const answers = {
     const seconds = inWords((performance.now() - job.began) / 1000);
     say(`${job.file.name}: ${job.source.width}x${job.source.height} to ${job.width}x${job.height} by ` +
       `${job.model.name} in ${seconds} on ${job.backend}. The PNG has 8 bits, sRGB colours and no EXIF.`);
-    page.work.hidden = true;
+    rest();
     job = null;
   },
   error({ message }) {
@@ -108,12 +115,12 @@ function inWords(seconds) {
 
 // The whole picture in the window, or one pixel of it on one of the screen.
 let shown = null;
+let actual = false;
 function fit() {
   if (job) shown = { width: job.width, height: job.height };
   if (!shown) return;
-  const actual = page.zoom.getAttribute("aria-pressed") === "true";
   page.viewport.classList.toggle("fitted", !actual);
-  const most = Math.min(page.viewport.clientWidth, (window.innerHeight * 0.78 * shown.width) / shown.height);
+  const most = Math.min(page.viewport.clientWidth, (window.innerHeight * 0.7 * shown.width) / shown.height);
   const width = actual ? shown.width / window.devicePixelRatio : most;
   page.compare.style.width = `${width}px`;
   page.compare.style.height = `${(width * shown.height) / shown.width}px`;
@@ -147,8 +154,8 @@ page.cancel.addEventListener("click", () => {
 });
 page.split.addEventListener("input", () => split(page.split.value));
 page.zoom.addEventListener("click", () => {
-  const actual = page.zoom.getAttribute("aria-pressed") !== "true";
-  page.zoom.setAttribute("aria-pressed", actual);
+  actual = !actual;
+  page.zoom.textContent = actual ? "Fit to the window" : "Actual size";
   fit();
   page.viewport.scrollTo((page.compare.offsetWidth - page.viewport.clientWidth) / 2,
     (page.compare.offsetHeight - page.viewport.clientHeight) / 2);

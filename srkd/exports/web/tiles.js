@@ -1,5 +1,13 @@
 // Where tiles lie, and the enlarged picture put together from them, a band of rows at a time: srkd's own rule
-// (srkd/runtimes/runner.py), with windows of one fixed size.
+// (srkd/runtimes/runner.py), with windows of one size for the whole picture.
+
+// The side of all windows over an axis: no longer than a tile, and no longer than it takes with as many. Multiples
+// of 16, so that pictures of about one size run in windows of one.
+export function windowSide(length, tile, radius) {
+  const count = Math.max(1, Math.ceil((length - 2 * radius) / (tile - 2 * radius)));
+  const side = Math.ceil((length - 2 * radius) / count) + 2 * radius;
+  return Math.min(length, tile, Math.ceil(side / 16) * 16);
+}
 
 // Spans that cover an axis. Each is computed from the window `first` to `last`, which reaches `radius` beyond it
 // or to the border; the border is left to the network's own padding, as without tiles.

@@ -3,7 +3,7 @@
 import { open } from "./network.js";
 import { alphaLimits, bleed, decode, isGray, Refused, toGray } from "./picture.js";
 import { PngWriter } from "./png.js";
-import { Band, cut } from "./tiles.js";
+import { Band, cut, windowSide } from "./tiles.js";
 
 const PREVIEW_PIXELS = 8e6;
 
@@ -25,8 +25,9 @@ async function upscale(file, model) {
   picture.gray = isGray(picture);
   if (picture.gray) toGray(picture.rgb);
   const { width, height, gray, alpha } = picture;
-  const [rows, columns] = [height, width].map((side) => cut(side, model.tile, model.radius));
-  const window = { height: Math.min(height, model.tile), width: Math.min(width, model.tile) };
+  const sides = [height, width].map((length) => windowSide(length, model.tile, model.radius));
+  const [rows, columns] = [height, width].map((length, axis) => cut(length, sides[axis], model.radius));
+  const window = { height: sides[0], width: sides[1] };
   const { run, backend } = await open(model, window.height, window.width);
 
   const size = { width: width * model.scale, height: height * model.scale };
