@@ -65,8 +65,8 @@ def demo(
     names = [weights] if isinstance(weights, str | Path) else list(weights or ())
     with tempfile.TemporaryDirectory(prefix="srkd-demo-") as folder, _bind(port, folder) as server:
         write_site(names or find_pair(default_weights()), Path(folder), runtime)
-        answer(f"http://{HOST}:{server.server_port}/ upscales in the browser; end with Ctrl-C")
         try:
+            answer(f"http://{HOST}:{server.server_port}/ upscales in the browser; end with Ctrl-C")
             server.serve_forever()
         except KeyboardInterrupt:
             answer("ended")

@@ -120,7 +120,7 @@ function fit() {
   if (job) shown = { width: job.width, height: job.height };
   if (!shown) return;
   page.viewport.classList.toggle("fitted", !actual);
-  const most = Math.min(page.viewport.clientWidth, (window.innerHeight * 0.7 * shown.width) / shown.height);
+  const most = Math.min(page.viewport.clientWidth, (window.innerHeight * 0.62 * shown.width) / shown.height);
   const width = actual ? shown.width / window.devicePixelRatio : most;
   page.compare.style.width = `${width}px`;
   page.compare.style.height = `${(width * shown.height) / shown.width}px`;
