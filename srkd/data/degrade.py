@@ -4,8 +4,8 @@ import io
 import math
 from collections.abc import Callable
 
+import kornia
 import numpy as np
-import scipy.signal
 import scipy.special
 import torch
 import torch.nn.functional as F
@@ -251,10 +251,11 @@ def _resize(image: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
 def _filter(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Correlates an image with a kernel, its borders mirrored."""
     border = len(kernel) // 2
-    # NumPy mirrors again where the image is smaller than the border.
+    # NumPy mirrors again where the image is smaller than the border, which torch refuses.
     padded = np.pad(image, ((border, border), (border, border), (0, 0)), mode="reflect")
-    turned = kernel[::-1, ::-1, None].astype(np.float32)
-    return scipy.signal.oaconvolve(padded, turned, mode="valid", axes=(0, 1)).astype(np.float32)
+    batch = torch.from_numpy(padded).permute(2, 0, 1)[None]
+    found = kornia.filters.filter2d(batch, torch.from_numpy(kernel).float()[None], padding="valid")
+    return np.ascontiguousarray(found[0].permute(1, 2, 0).numpy())
 
 
 def _to_levels(image: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from srkd.errors import UsageError, choose
 from srkd.losses.affinity import Affinity
 from srkd.losses.attention import Attention
 from srkd.losses.base import GeneratorLoss, View, check_depth
+from srkd.losses.blocking import Blocking
 from srkd.losses.concept import Concept
 from srkd.losses.contrastive import Contrastive
 from srkd.losses.correlation import Correlation
@@ -37,6 +38,7 @@ LOSSES: dict[str, type[GeneratorLoss]] = {
     "charbonnier": Charbonnier,
     "perceptual": Perceptual,
     "grid": Grid,
+    "blocking": Blocking,
     # Distillation.
     "output": Output,
     "perceptual_output": PerceptualOutput,

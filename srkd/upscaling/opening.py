@@ -8,7 +8,7 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypedDict, Unpack, get_args
 
 from platformdirs import user_cache_path
 
@@ -105,30 +105,36 @@ def _open_between(
         return opener.open_runner(model, name, settings)
 
 
+class RunnerOptions(TypedDict, total=False):
+    """How a network is run, where the weights do not decide it.
+
+    Args:
+        backend: `onnxruntime`, `torch`, `openvino` or `ncnn`; `auto` is torch on a GPU and ONNX Runtime on a
+            CPU.
+        device: where torch runs.
+        precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
+        threads: CPU threads; all cores when not given.
+        sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones.
+    """
+
+    backend: Backend
+    device: Device
+    precision: Precision
+    threads: int | None
+    sharpness: float | None
+
+
 def open_fastest(
-    weights: StrPath | None,
-    scale: float | None = None,
-    *,
-    backend: Backend = "auto",
-    device: Device = "auto",
-    precision: Precision = "auto",
-    threads: int | None = None,
-    sharpness: float | None = None,
+    weights: StrPath | None, scale: float | None = None, **options: Unpack[RunnerOptions]
 ) -> Runner:
     """Like `open_runner`, on the backend that is fastest where none is named, with the default weights where
     none are. The result's scale is that of the weights, of bicubic the whole number nearest to `scale`."""
     weights = weights or default_weights()
     check_path("weights", weights)
-    check_options(scale=scale, threads=threads, sharpness=sharpness)
-    return open_runner(
-        weights,
-        device,
-        max(1, round(scale or 4)),
-        backend=prefer(weights, device) if backend == "auto" else backend,
-        threads=threads,
-        precision=precision,
-        sharpness=sharpness,
-    )
+    check_options(scale=scale, threads=options.get("threads"), sharpness=options.get("sharpness"))
+    if options.get("backend", "auto") == "auto":
+        options["backend"] = prefer(weights, options.get("device", "auto"))
+    return open_runner(weights, scale=max(1, round(scale or 4)), **options)
 
 
 def default_weights() -> str:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 from PIL import Image
@@ -19,7 +19,7 @@ from srkd.runtimes.runner import Runner, average_flips
 from srkd.terminal import silence
 from srkd.upscaling.enlarge import enlarge
 from srkd.upscaling.limits import check_options
-from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights, open_fastest
+from srkd.upscaling.opening import BICUBIC, RunnerOptions, default_weights, open_fastest
 from srkd.weights.catalogue import find_weights
 
 AnyImage = TypeVar("AnyImage")
@@ -40,13 +40,10 @@ class Upscaler:
         weights: a weights file or shipped name; the default shipped one when not given; `bicubic`.
         scale: size of the results over that of the images; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
-        backend: `onnxruntime`, `torch` or `openvino`; `auto` is torch on a GPU and ONNX Runtime on a CPU.
-        device: where torch runs.
-        precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
-        threads: CPU threads; all cores when not given.
         tile: side of the tiles in LR pixels, 0 for the whole image at once; by free memory when not given.
         tta: average over the eight flips and rotations, which takes eight times as long.
-        sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones.
+        options: how the network is run: `backend`, `device`, `precision`, `threads`, `sharpness`, described
+            at srkd.upscaling.opening.RunnerOptions.
 
     Raises:
         UsageError: no such weights, device or backend, or an option out of range.
@@ -58,25 +55,13 @@ class Upscaler:
         weights: StrPath | None = None,
         *,
         scale: float | None = None,
-        backend: Backend = "auto",
-        device: Device = "auto",
-        precision: Precision = "auto",
-        threads: int | None = None,
         tile: int | None = None,
         tta: bool = False,
-        sharpness: float | None = None,
+        **options: Unpack[RunnerOptions],
     ):
-        check_options(scale=scale, tile=tile, threads=threads, sharpness=sharpness)
+        check_options(scale=scale, tile=tile)
         with silence():
-            model = open_fastest(
-                weights,
-                scale,
-                backend=backend,
-                device=device,
-                precision=precision,
-                threads=threads,
-                sharpness=sharpness,
-            )
+            model = open_fastest(weights, scale, **options)
         self.name, self.runtime = model.name, model.runtime
         self.scale = float(scale or model.scale)
         self._model = average_flips(model) if tta else model
@@ -110,13 +95,9 @@ def upscale_image(
     weights: StrPath | None = None,
     *,
     scale: float | None = None,
-    backend: Backend = "auto",
-    device: Device = "auto",
-    precision: Precision = "auto",
-    threads: int | None = None,
     tile: int | None = None,
     tta: bool = False,
-    sharpness: float | None = None,
+    **options: Unpack[RunnerOptions],
 ) -> AnyImage:
     """Enlarges an image in memory, a numpy array, a Pillow image or a torch tensor, into another of its kind.
 
@@ -130,7 +111,7 @@ def upscale_image(
         UsageError: no such weights, device or backend, an option out of range, or not an image.
         SrkdError: the weights are damaged, or memory does not suffice.
     """
-    check_options(scale=scale, tile=tile, threads=threads, sharpness=sharpness)
+    check_options(scale=scale, tile=tile, threads=options.get("threads"), sharpness=options.get("sharpness"))
     weights = weights or default_weights()
     check_path("weights", weights)
     # Bicubic has no scale but the one that is asked for; networks are the same for every scale.
@@ -138,7 +119,7 @@ def upscale_image(
     facts = None if bicubic else find_weights(weights).resolve().stat()
     version = (scale,) if bicubic or facts is None else (facts.st_mtime_ns, facts.st_size)
     with _opening, silence():
-        model = _open_once(str(weights), version, backend, device, precision, threads, sharpness)
+        model = _open_once(str(weights), version, **options)
     return upscale_in_memory(average_flips(model) if tta else model, image, scale or model.scale, tile)
 
 
@@ -146,25 +127,9 @@ _opening = threading.Lock()
 
 
 @lru_cache(maxsize=4)
-def _open_once(
-    weights: str,
-    version: tuple[Any, ...],
-    backend: Backend,
-    device: Device,
-    precision: Precision,
-    threads: int | None,
-    sharpness: float | None,
-) -> Runner:
+def _open_once(weights: str, version: tuple[Any, ...], **options: Unpack[RunnerOptions]) -> Runner:
     """Opens weights; `version` is the scale of bicubic, or tells a changed file from what is open."""
-    return open_fastest(
-        weights,
-        version[0] if weights == BICUBIC else None,
-        backend=backend,
-        device=device,
-        precision=precision,
-        threads=threads,
-        sharpness=sharpness,
-    )
+    return open_fastest(weights, version[0] if weights == BICUBIC else None, **options)
 
 
 def upscale_in_memory(model: Runner, image: AnyImage, scale: float, tile: int | None) -> AnyImage:

@@ -35,6 +35,20 @@ def contents(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
 
 
+def prepare_until(calls, monkeypatch, *arguments, **options):
+    """Packs, and is interrupted after that many draws."""
+    whole, left = degrade.draw_lr, iter(range(calls))
+
+    def stopped(*words):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return whole(*words)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(degrade, "draw_lr", stopped)
+        srkd.prepare(*arguments, **options)
+
+
 def test_each_draw_has_its_lr_and_the_teachers_output_for_it(photos, drawn, weights):
     data = open_data(drawn, 4, teachers=[hash_file(weights, 16)])
     plain = {pair.sha256: pair for side in ("train", "val") for pair in getattr(open_data(photos, 4), side)}
@@ -75,17 +89,8 @@ def test_training_takes_the_stored_pairs_and_says_what_made_them(drawn, weights,
 def test_an_interrupted_call_goes_on_in_the_middle_of_an_image(
     photos, drawn, weights, tmp_path, monkeypatch, calls
 ):
-    out, whole, left = tmp_path / "packed", degrade.draw_lr, iter(range(calls))
-
-    def stopped(*arguments):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        return whole(*arguments)
-
-    monkeypatch.setattr(degrade, "draw_lr", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        srkd.prepare(photos, out, **DRAWN)
-    monkeypatch.setattr(degrade, "draw_lr", whole)
+    out = tmp_path / "packed"
+    prepare_until(calls, monkeypatch, photos, out, **DRAWN)
     srkd.prepare(photos, out, teacher=weights, teacher_precision="float16", **DRAWN)
     assert contents(out) == contents(drawn)
 
@@ -93,17 +98,8 @@ def test_an_interrupted_call_goes_on_in_the_middle_of_an_image(
 def test_bad_images_do_not_shift_the_draws_of_the_others(photos, tmp_path, monkeypatch):
     folder = shutil.copytree(photos, tmp_path / "photos")
     (folder / "b.png").write_text("no image")
-    out, whole, left = tmp_path / "packed", degrade.draw_lr, iter(range(8))
-
-    def stopped(*arguments):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        return whole(*arguments)
-
-    monkeypatch.setattr(degrade, "draw_lr", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        srkd.prepare(folder, out, skip_bad=True, **DRAWN)
-    monkeypatch.undo()
+    out = tmp_path / "packed"
+    prepare_until(8, monkeypatch, folder, out, skip_bad=True, **DRAWN)
     manifest = srkd.prepare(folder, out, skip_bad=True, **DRAWN)
     assert [entry["name"] for entry in manifest["left_out"]] == ["b.png"]
     draws = [entry["draw"] for entry in manifest["images"]]

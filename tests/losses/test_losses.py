@@ -95,6 +95,40 @@ def test_the_grid_is_what_repeats(scene):
     assert float(create_loss("grid", {}, {})(view).detach()) == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_blocking_follows_its_formula(scene):
+    view = scene[3]()
+    expected = []
+    for transpose in (False, True):
+        excess = []
+        for image in (view.sr.detach(), view.hr):
+            gray = (image.mT if transpose else image).mean(1).double().numpy()
+            steep = np.abs(np.diff(gray))
+            # 8 LR pixels have 7 borders, so that one window of 7 covers all of them, and 7 rows of LR pixels.
+            means = np.stack([steep[:, :28, place:28:4].mean((1, 2)) for place in range(4)], 1)
+            excess.append(means - means.mean(1, keepdims=True))
+        expected.append(np.abs(excess[0] - excess[1]).mean())
+    assert float(create_loss("blocking", {}, {})(view).detach()) == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_blocks_and_lattices_count_and_smooth_images_do_not(scene):
+    ramp = torch.linspace(0, 1, 48).expand(1, 3, 48, 48)
+    low = torch.rand(1, 3, 12, 12)
+    blocks = low.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    smooth = torch.nn.functional.interpolate(low, scale_factor=4, mode="bicubic")
+    ruled = ramp.clone()
+    ruled[..., ::4] += 0.1
+    loss, grid = create_loss("blocking", {}, {}), create_loss("grid", {}, {})
+
+    def against(sr, hr):
+        return float(loss(View(low, hr, sr)))
+
+    assert against(ramp, ramp) == 0 and against(ramp, ramp.flip(-1)) < 1e-6
+    assert against(ruled, ramp) > 0.015
+    assert against(blocks, smooth) > 0.05
+    # What repeats with one sign is another matter: of blocks little does.
+    assert float(grid(View(low, smooth, blocks))) < against(blocks, smooth) / 2
+
+
 def test_output_follows_its_formula(scene):
     view = scene[3]()
     assert view.target is not None and not view.target.requires_grad
