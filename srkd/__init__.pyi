@@ -4,6 +4,7 @@ from .commands.compare import compare as compare
 from .commands.config import show_config as show_config
 from .commands.critic import critic as critic
 from .commands.degrade import degrade as degrade
+from .commands.demo import demo as demo
 from .commands.distill import distill as distill
 from .commands.estimate import estimate as estimate
 from .commands.evaluate import evaluate as evaluate

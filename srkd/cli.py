@@ -29,7 +29,7 @@ from srkd.terminal import answering
 
 # The panels of the help. A command that stands in none, but in the stub, is listed under OTHER.
 PANELS = {
-    "Use a network": "upscale evaluate export interpolate card",
+    "Use a network": "upscale demo evaluate export interpolate card",
     "Train one": "train distill finetune mutual extend compare",
     "Data and runs": "prepare degrade runs estimate config",
     "Look up": "models taps backends",

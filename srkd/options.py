@@ -25,7 +25,7 @@ PANELS = {
         "images weights model data sr folder first second recipe methods strategy teacher discriminator "
         "discriminator_options old replay val lr scale"
     ),
-    "Where it goes and runs": "out json csv latex format overwrite device backend threads jobs",
+    "Where it goes and runs": "out json csv latex format overwrite port device backend threads jobs runtime",
 }
 OTHER = "How"
 # Options that `--set` does as well.
@@ -35,7 +35,7 @@ SHORT = {"out": "-o", "weights": "-w"}
 METAVARS = {
     **dict.fromkeys(("teacher", "teacher_discriminator", "start", "weights", "json", "csv", "latex"), "FILE"),
     **dict.fromkeys(("lr", "sr", "calibrate"), "FOLDER"),
-    **dict.fromkeys(("out", "data", "replay", "val", "old"), "PATH"),
+    **dict.fromkeys(("out", "data", "replay", "val", "old", "runtime"), "PATH"),
     **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config"), "NAME"),
     "set": "PATH=VALUE",
     "degradation": "NAME|YAML",

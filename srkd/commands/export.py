@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from srkd.errors import UsageError
 from srkd.files import StrPath
@@ -13,13 +13,14 @@ from srkd.weights.catalogue import find_weights, list_shipped
 
 @reports
 def export(
-    weights: StrPath,
+    weights: Sequence[StrPath] | StrPath,
     *,
-    format: Literal["onnx", "safetensors", "pt2", "openvino", "ncnn"] = "onnx",
+    format: Literal["onnx", "safetensors", "pt2", "openvino", "ncnn", "web"] = "onnx",
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
     calibrate: StrPath | None = None,
     branch: int | None = None,
     license: str | None = None,
+    runtime: StrPath | None = None,
     out: StrPath | None = None,
     verbose: bool = True,
     progress: Progress | None = None,
@@ -32,30 +33,42 @@ def export(
 
     Args:
         weights: a weights file or shipped name; of other packages those that run in torch (what spandrel
-            loads, ncnn's Real-ESRGAN networks).
+            loads, ncnn's Real-ESRGAN networks). Several for `web` alone, whose page lets its user choose.
         format: `onnx` (dynamic batch, height and width), `safetensors` (training keys; spandrel and programs
             that use it load Compact, SPAN and what spandrel loaded), `pt2` (torch.export), `openvino` (.xml
-            and .bin) or `ncnn` (.param and .bin, with blobs `data` and `output`).
+            and .bin), `ncnn` (.param and .bin, with blobs `data` and `output`) or `web` (a folder with a page
+            that upscales in the browser, by WebGPU or WASM, for any static web server; srkd demo shows it).
         precision: `fp32`; `fp16` for ONNX (its input and output stay float32), OpenVINO and ncnn; `int8` for
             ONNX, static and per channel.
         calibrate: for int8, a folder of HR photographs whose LR images set the ranges. Without it, the
             photographs that scikit-image installs.
         branch: export one branch of a branched generator, counted from 0. Without it, the mean of all.
         license: the weights' licence, kept in the file. Without it, what their own file says.
-        out: the file to write. Without it, the weights' name with the format's suffix, beside the weights; in
-            the current folder for shipped weights.
+        runtime: for web, ONNX Runtime Web: its archive (`npm pack onnxruntime-web`), or the folder of the
+            unpacked package. Without it, it is downloaded once from npm's registry.
+        out: the file to write, for web a new or empty folder. Without it, the weights' name with the format's
+            suffix, beside the weights; in the current folder for shipped weights.
         verbose: print what is done.
         progress: called as progress(description, done, total) while it works.
 
     Returns:
-        The file written.
+        The file or folder written.
 
     Raises:
         UsageError: no such weights, weights that torch does not run, a format without this precision or whose
-            package is not installed, or an output that would replace the input or a file that does not
-            belong to an earlier export.
+            package is not installed, an option that the format does not have, or an output that would replace
+            the input or a file that does not belong to an earlier export.
         SrkdError: the format cannot hold the network, or the exported model computes something else.
     """
+    several = [weights] if isinstance(weights, str | Path) else list(weights)
+    if format == "web":
+        given = {"precision": precision != "fp32", "calibrate": calibrate, "branch": branch}
+        _check_unused(format, **given, license=license)
+        return _export_web(several, out, runtime)
+    _check_unused(format, runtime=runtime)
+    if len(several) != 1:
+        raise UsageError(f"{format} takes one network, not {len(several)}; call srkd export for each")
+    (weights,) = several
     from srkd.exports.formats import FORMATS
     from srkd.exports.int8 import read_calibration
     from srkd.exports.writing import write_checked
@@ -88,6 +101,26 @@ def export(
         known = {"license": "unknown; --license TEXT keeps one in the file", **model.info, **facts}["license"]
         say(f"licence of {source.name}: {known}")
     return target
+
+
+def _export_web(weights: Sequence[StrPath], out: StrPath | None, runtime: StrPath | None) -> Path:
+    from srkd.exports.web import write_site
+
+    if not weights:
+        raise UsageError("name the weights to export")
+    if out is None:
+        raise UsageError("web is a folder; name it with --out")
+    folder = Path(out)
+    write_site(weights, folder, runtime)
+    say(f"{folder}: a page with {len(weights)} network{'s' * (len(weights) > 1)}, for any static web server")
+    return folder
+
+
+def _check_unused(format: str, **options: Any) -> None:
+    """Raises UsageError for an option that is given, though the format does not have it."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise UsageError(f"--{name} does not go with --format {format}")
 
 
 def _check_packages(format: str, packages: Sequence[str]) -> None:

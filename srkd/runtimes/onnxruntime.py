@@ -87,6 +87,11 @@ def read_header(session: "InferenceSession") -> dict[str, Any]:
     return {"scale": (header.get("config") or {}).get("scale"), **header}
 
 
+def read_facts(path: Path) -> dict[str, Any]:
+    """What `read_header` reads, of a file. Raises SrkdError where it is damaged."""
+    return read_header(_start(path))
+
+
 def _start(path: Path, threads: int | None = None) -> "InferenceSession":
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
