@@ -26,6 +26,7 @@ MISTAKES = {
     "mutual x --critics": "--critics needs a value; SEE",
     "extend a b --rate fast": "--rate: 'fast' is not a number; SEE",
     "compare": "RECIPE is missing; SEE",
+    "demo --port x": "--port: 'x' is not a whole number; SEE",
     "critic x": "TEACHER is missing; SEE",
     "degrade a b --draws 1.5": "--draws: '1.5' is not a whole number; SEE",
     "prepare a b c": "unexpected 'c'; SEE",

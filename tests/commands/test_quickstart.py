@@ -36,7 +36,7 @@ def test_quickstart_in_miniature(tmp_path, monkeypatch):
     resolve = Recipe.resolve
 
     def resolve_short(recipe):
-        return {name: replace(stage, steps=2, crop=32, batch=2) for name, stage in resolve(recipe).items()}
+        return {name: replace(stage, steps=2, crop=48, batch=2) for name, stage in resolve(recipe).items()}
 
     monkeypatch.setattr(Recipe, "resolve", resolve_short)
     monkeypatch.setattr(quickstart_command, "list_shipped", dict)
@@ -48,8 +48,11 @@ def test_quickstart_in_miniature(tmp_path, monkeypatch):
 @pytest.mark.timeout(1800)
 def test_quickstart_as_it_is(tmp_path):
     quickstart(str(tmp_path / "out"))
-    scores = check(tmp_path / "out", "g2g_al")
+    scores = check(tmp_path / "out", "gan2g")
     means = {name: result["mean"] for name, result in scores["scores"].items()}
-    # What any working training reaches: better than bicubic in PSNR once pretrained, nearer once fine-tuned.
-    assert means["student, pretrained"]["psnr"] > means["bicubic"]["psnr"] + 0.3
-    assert means["g2g_al, fine-tuned"]["st-lpips-alex"] < means["bicubic"]["st-lpips-alex"] - 0.05
+    start, student, control = (
+        means[name] for name in ("student, pretrained", "gan2g, fine-tuned", "control, fine-tuned")
+    )
+    # Visibly sharper than its start and than its control, and still far above bicubic.
+    assert student["st-lpips-alex"] < min(start["st-lpips-alex"] - 0.03, control["st-lpips-alex"])
+    assert student["psnr"] > means["bicubic"]["psnr"] + 0.4
