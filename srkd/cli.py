@@ -25,7 +25,7 @@ from cyclopts import (
 from srkd import __version__
 from srkd.errors import SrkdError, UsageError, name_missing_extra
 from srkd.options import Command, option_name
-from srkd.terminal import answering
+from srkd.terminal import accept_all_characters, answering
 
 # The panels of the help. A command that stands in none, but in the stub, is listed under OTHER.
 PANELS = {
@@ -53,6 +53,7 @@ srkd --install-completion sets up Tab in bash, zsh or fish; srkd --version print
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 for a failure, 2 for misuse, or 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    accept_all_characters()
     if not sys.warnoptions:
         # Libraries warn about matters that users cannot change.
         warnings.simplefilter("ignore")

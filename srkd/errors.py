@@ -58,7 +58,9 @@ def name_missing_extra(error: ModuleNotFoundError, what: str = "this") -> UsageE
         ModuleNotFoundError: what is missing belongs to srkd or to an installed package: no extra brings it.
     """
     package = (error.name or "").partition(".")[0]
-    if package in ("", "srkd") or find_spec(package) is not None:
+    spec = find_spec(package) if package else None
+    # A folder without modules, such as one of data in the current folder, is taken for a package too.
+    if package in ("", "srkd") or (spec is not None and spec.origin is not None):
         raise error
     extra = _EXTRAS.get(package, "train")
     return UsageError(f"{what} needs {package}: pip install 'srkd[{extra}]'")

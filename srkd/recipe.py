@@ -16,6 +16,12 @@ from srkd.strategies import STRATEGIES
 _COUNTS = ("members", "critics", "devices", "nodes", "accumulate", "save_every", "keep", "validate_every")
 _OPTIONAL_COUNTS = ("steps", "crop", "batch", "threads")
 
+# Lightning Fabric's.
+PRECISIONS = (
+    *("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
+    *("transformer-engine", "transformer-engine-float16", "32", "bf16", "16", "64"),
+)
+
 # Options of a verb that are not part of its recipe.
 VERB_OPTIONS = frozenset(["resume", "allow_changes"])
 
@@ -188,6 +194,7 @@ class Recipe:
             raise UsageError(f"seed must be from 0 to 2^63 - 1, not {self.seed}")
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise UsageError(f"clip must be positive, not {self.clip}")
+        choose("precision", self.precision, PRECISIONS)
         if self.retries < 0:
             raise UsageError(f"retries must be 0 or more, not {self.retries}")
 

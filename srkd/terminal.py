@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import io
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +25,14 @@ T = TypeVar("T")
 # Lines are left whole: a path that is cut in two cannot be copied.
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def accept_all_characters() -> None:
+    """Makes standard output and error write what their encoding does not have as escapes, instead of failing:
+    signs such as ≥ under an ASCII locale, and file names that are no text."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 class Progress(Protocol):

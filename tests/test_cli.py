@@ -6,9 +6,12 @@ import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import run_python
+from PIL import Image
 
 import srkd
 from srkd.cli import find_commands, main
@@ -246,6 +249,7 @@ def test_of_several_processes_the_first_complains_of_misuse(monkeypatch, capsys)
 def test_a_missing_package_is_named_with_its_extra(package, extra):
     program = f"""
 import sys
+from pathlib import Path
 import srkd.cli, srkd.commands.backends as backends
 # As if it were not installed.
 sys.modules[{package!r}] = None
@@ -277,3 +281,27 @@ def test_completion(shell, tmp_path, monkeypatch, capsys, fails):
     script = scripts[0].read_text()
     assert "interpolate" in script and "teacher-discriminator" in script
     assert "bash, zsh or fish" in fails(2, "--install-completion", "nosh")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_without_signs_is_no_failure(tmp_path, encoding):
+    """Tables, help and names with signs that it does not have."""
+    (tmp_path / "\u6771\u4eac").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "\u6771\u4eac" / "a\u2265.png")
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": encoding,
+        "PYTHONPATH": str(Path(srkd.__file__).parents[1]),
+    }
+    for words in (
+        ["evaluate", "bicubic", "\u6771\u4eac", "--lpips", "none"],
+        ["evaluate", "--help"],
+        ["models"],
+        ["upscale", "\u6771\u4eac", "-o", "out", "-w", "bicubic"],
+    ):
+        command = [sys.executable, "-m", "srkd", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        done.stdout.decode(encoding)
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["a\u2265.png"]

@@ -1,5 +1,6 @@
 """`srkd upscale`: photographs in, larger photographs out."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from srkd.images.folders import describe
 from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
 from srkd.images.reading import measure
 from srkd.runtimes.runner import Runner, average_flips
-from srkd.terminal import Progress, note, reports, say
+from srkd.terminal import Progress, note, on_stderr, reports, say
 from srkd.terminal import progress as progress_of
 from srkd.upscaling.enlarge import enlarge_file
 from srkd.upscaling.inputs import collect
@@ -128,6 +129,8 @@ def upscale(
         factor = scale or model.scale
         options = {"quality": quality, "tile": side, "megapixels": megapixels}
         made, failures = _enlarge_all(runner, todo, factor, options, None if plan.alone else journal)
+    # Standard output has the image only now.
+    with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
         say(f"{_summarise(plan, len(todo), len(made), factor, model)} -> {shown}")
         what = "images or folders" if plan.failures else "images"
         _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)

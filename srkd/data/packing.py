@@ -9,7 +9,7 @@ import numpy as np
 
 from srkd.data.packed import HR, JOURNAL, LR, MANIFEST, VALIDATION, Appender, read_manifest
 from srkd.data.pairs import Pair, Source, iter_pairs
-from srkd.data.sets import choose_validation
+from srkd.data.sets import choose_validation, format_hash_list
 from srkd.degradation import make_degradation
 from srkd.errors import SrkdError, UsageError
 from srkd.files import write_text
@@ -81,7 +81,8 @@ def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip
     manifest = _manifest(request, appender.entries)
     firsts = [entry for entry in manifest["images"] if not entry.get("draw")]
     held = [entry for entry in firsts if entry["validation"]]
-    write_text(folder / VALIDATION, "".join(f"{entry['sha256']}  {entry['name']}\n" for entry in held))
+    listed = [(entry["name"], entry["sha256"]) for entry in held]
+    write_text(folder / VALIDATION, format_hash_list(listed))
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     (folder / JOURNAL).unlink()
     left_out = len(manifest["left_out"])

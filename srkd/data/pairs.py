@@ -18,6 +18,7 @@ from srkd.files import StrPath, hash_file
 from srkd.images import resample
 from srkd.images.folders import Found, find_images
 from srkd.images.reading import read_image
+from srkd.images.results import leave_out_results
 from srkd.metrics.scores import crop_to_multiple
 from srkd.terminal import note, say
 
@@ -103,6 +104,7 @@ def find_pairs(
             raise UsageError("--lr goes with a folder of HR images, not with embedded")
         return [(path, None) for path in embedded_photos(EMBEDDED_TRAIN)]
     found = find_images(data)
+    leave_out_results(found)
     files, where, origin = _sort(found, scale, lr, only_hr)
     found.check(skip_bad)
     count = f"{len(files)} HR image{'s' * (len(files) != 1)} in {where}"

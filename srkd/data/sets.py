@@ -141,20 +141,36 @@ def read_hash_list(path: Path) -> HashList:
         UsageError: there is no such file, or a line of it is something else.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        # Lines end in what sha256sum ends them by: other separators may stand in names.
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            lines = file.read().removesuffix("\n").split("\n")
     except OSError:
         raise UsageError(f"there is no list {path}, or it cannot be read") from None
+    if lines == [""]:
+        raise UsageError(f"the validation list {path} is empty")
     found = []
     for number, line in enumerate(lines, 1):
-        match = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
+        match = re.fullmatch(r"(\\?)([0-9a-f]{64}) [ *](.+)", line.removesuffix("\r"))
         if match is None:
             raise UsageError(
                 f"{path}, line {number}: expected a SHA-256 and a name, as sha256sum writes them"
             )
-        found.append((match[2], match[1]))
-    if not found:
-        raise UsageError(f"the validation list {path} is empty")
+        name = re.sub(r"\\([\\nr])", lambda found: _ESCAPED[found[1]], match[3]) if match[1] else match[3]
+        found.append((name, match[2]))
     return found
+
+
+# How sha256sum writes a name that holds one of these; its line then begins with a backslash.
+_ESCAPED = {"\\": "\\", "n": "\n", "r": "\r"}
+
+
+def format_hash_list(images: HashList) -> str:
+    """Names and SHA-256 as `sha256sum` writes them."""
+    lines = []
+    for name, digest in images:
+        written = name.replace("\\", r"\\").replace("\n", r"\n").replace("\r", r"\r")
+        lines.append(f"{chr(92) * (written != name)}{digest}  {written}\n")
+    return "".join(lines)
 
 
 def _read_or_map(data: StrPath, scale: int, skip_bad: bool) -> list[Pair]:

@@ -22,7 +22,14 @@ _SEGMENT = 65_500
 # The chunks that Pillow puts where they belong; others it would drop.
 _PLACED = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"tEXt", b"zTXt", b"iTXt")
 _XMP_KEY = "XML:com.adobe.xmp"
-_NAMES = {"icc": "a colour profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "texts": "texts"}
+_NAMES = {
+    "icc": "a colour profile",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "iptc": "IPTC",
+    "texts": "texts",
+    "dpi": "the resolution",
+}
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:

@@ -4,6 +4,7 @@ A loss maps a View of one generator's batch to a scalar; srkd.losses.base.Genera
 ask for.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from srkd.losses.output import Output
 from srkd.losses.perceptual import Perceptual, PerceptualOutput
 from srkd.losses.pixel import L1, MSE, Charbonnier
 from srkd.losses.zoom import Zoom
+from srkd.metrics.trunks import check_layers
 from srkd.models.options import check_options
 
 __all__ = ["LOSSES", "View", "create_loss"]
@@ -85,3 +87,6 @@ def check_loss(name: str, options: Mapping[str, Any]) -> None:
     check_options(kind, options, f"loss '{name}'", kind.needs)
     for place in [*options.get("depths", []), *([options["depth"]] if "depth" in options else [])]:
         check_depth(place)
+    if "trunk" in (parameters := inspect.signature(kind).parameters):
+        layers = [*(options.get("layers") or []), *([options["layer"]] if options.get("layer") else [])]
+        check_layers(options.get("trunk", parameters["trunk"].default), layers)

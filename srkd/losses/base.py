@@ -88,7 +88,8 @@ class Taps:
         names = names or module.taps
         if not names:
             raise UsageError(
-                "feature distillation needs a teacher and a student of this package's architectures"
+                "feature distillation needs a teacher and a student whose layers are known: networks of this "
+                "package, and RRDBNet and Compact of others; srkd taps FILE lists them"
             )
         self.names = [_find(names, place) for place in places]
         if not self.names:

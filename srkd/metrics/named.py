@@ -117,6 +117,8 @@ def _load_pyiqa(full: str, device: str) -> Metric:
     name = full.removeprefix(_PYIQA)
     try:
         pyiqa: Any = import_module("pyiqa")
+        if not hasattr(pyiqa, "list_models"):  # a folder of this name beside the program
+            raise ModuleNotFoundError(name="pyiqa")
     except ModuleNotFoundError as error:
         raise name_missing_extra(error, f"the metric {full}") from error
     known = pyiqa.list_models()

@@ -106,8 +106,16 @@ def load_trunk(name: str, layers: Sequence[str] | None = None) -> Trunk:
         UsageError: an unknown trunk or layer.
         SrkdError: the weights are not installed, or cannot be downloaded.
     """
-    choose("perceptual trunk", name, TRUNKS)
+    check_layers(name, layers or ())
     return _load_vgg19(tuple(layers or ("conv5_4",))) if name == "vgg19" else _load_st(name, layers)
+
+
+def check_layers(name: str, layers: Sequence[str]) -> None:
+    """Raises UsageError for an unknown trunk or layer."""
+    choose("perceptual trunk", name, TRUNKS)
+    known = [layer for layer in _name_vgg19() if not layer.startswith("pool")]
+    for layer in layers:
+        choose(f"layer of {name}", layer, known if name == "vgg19" else _ST_LAYERS[name])
 
 
 def explain_download(what: str, url: str, instead: str) -> SrkdError:
@@ -121,8 +129,6 @@ def explain_download(what: str, url: str, instead: str) -> SrkdError:
 
 def _load_st(name: str, layers: Sequence[str] | None) -> Trunk:
     spec = _ST_LAYERS[name]
-    for layer in layers or ():
-        choose(f"layer of {name}", layer, spec)
     last = max(list(spec).index(layer) for layer in layers) if layers else len(spec) - 1
     tensors = load_st_tensors(name)
     slices, width, index = {}, 3, 0
@@ -174,8 +180,7 @@ def _load_vgg19(layers: tuple[str, ...]) -> Trunk:
     from torchvision.models import VGG19_Weights, vgg19
 
     names = _name_vgg19()
-    named = [name for name in names if not name.startswith("pool")]
-    ends = sorted({names.index(choose("layer of vgg19", layer, named)) + 1 for layer in layers})
+    ends = sorted({names.index(layer) + 1 for layer in layers})
     try:
         features = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features
     except (OSError, RuntimeError) as error:

@@ -5,12 +5,14 @@ import sys
 from srkd.config import load_recipe
 from srkd.errors import SrkdError
 from srkd.recipe import Recipe
+from srkd.terminal import accept_all_characters
 
 
 def main() -> int:
     """Returns 0, 1 for a failure, 2 for misuse, or 130 when interrupted."""
     from srkd.training.run import run
 
+    accept_all_characters()
     try:
         run(Recipe(**load_recipe(sys.argv[1])), resume=True)
         return 0

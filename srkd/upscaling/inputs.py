@@ -9,8 +9,8 @@ from pathlib import Path
 
 from srkd.errors import SrkdError, UsageError
 from srkd.files import is_folder
-from srkd.images.folders import IMAGES, Found, explain_missing, find_images, is_system
-from srkd.upscaling.journal import NAME, Journal
+from srkd.images.folders import IMAGES, explain_missing, find_images, is_system
+from srkd.images.results import leave_out_results
 
 
 @dataclass
@@ -52,7 +52,7 @@ def collect(texts: Sequence[str], out: Path) -> Inputs:
                 )
             inputs.from_folder = True
             found = find_images(path, apart=out)
-            _leave_out_results(found)
+            leave_out_results(found)
             inputs.images |= {image: image.relative_to(path) for image in found.images}
             inputs.failures += found.failures
             inputs.left_out += found.left_out
@@ -85,15 +85,3 @@ def _match(text: str, inputs: Inputs) -> list[Path]:
         else:
             inputs.left_out[f"{match.suffix} file{{s}}" if match.suffix else "file{s} without suffix"] += 1
     return taken
-
-
-def _leave_out_results(found: Found) -> None:
-    """Takes out what earlier jobs wrote into folders inside this one, or into it beside other images. A
-    folder of nothing but results was named for their sake."""
-    for folder in found.folders:
-        if not (folder / NAME).is_file():
-            continue
-        made = {folder / name for name in Journal(folder, {}).made}
-        results = made.intersection(found.images)
-        if folder != found.root or len(results) < len(found.images):
-            found.leave_out("result{s} of an earlier job", results)

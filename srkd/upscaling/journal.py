@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from srkd.files import explain_write_error, is_file
-
-NAME = ".srkd-upscale.jsonl"
+from srkd.images.results import JOURNAL, read_journal
 
 
 class Job(NamedTuple):
@@ -26,19 +25,10 @@ class Journal:
 
     def __init__(self, folder: Path, settings: dict[str, Any]):
         self.folder, self.settings = folder, settings
-        self.path = folder / NAME
-        self.made: dict[str, dict[str, Any]] = {}
+        self.path = folder / JOURNAL
+        self.made, whole = read_journal(folder)
         # Written first, where a kill cut the last line short.
-        self.cut = ""
-        if is_file(self.path):
-            text = self.path.read_text(encoding="utf-8", errors="replace")
-            self.cut = "" if text.endswith("\n") else "\n"
-            for line in text.splitlines():
-                try:
-                    entry = json.loads(line)
-                    self.made[entry["target"]] = entry
-                except (ValueError, KeyError, TypeError):
-                    continue
+        self.cut = "" if whole else "\n"
 
     def holds(self, job: Job) -> bool:
         """Whether the target is there, made from this source with these settings."""

@@ -138,3 +138,28 @@ def test_fine_tuning_without_weights_is_refused_by_all():
     for verb in (srkd.show_config, srkd.estimate, srkd.finetune):
         with pytest.raises(UsageError, match="give --start FILE"):
             verb("embedded", strategy="finetune")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "33"}, "unknown precision '33'; choose from: 32-true, bf16-mixed"),
+        (
+            {"stages": {"finetune": {"losses": {"perceptual": {"options": {"layers": ["x"]}}}}}},
+            "of st-vgg 'x'",
+        ),
+        ({"stages": {"finetune": {"losses": {"perceptual": {"options": {"trunk": "x"}}}}}}, "trunk 'x'"),
+        (
+            {
+                "stages": {
+                    "finetune": {"losses": {"concept": {"options": {"trunk": "vgg19", "layer": "pool1"}}}}
+                }
+            },
+            "unknown layer of vgg19 'pool1'",
+        ),
+    ],
+)
+def test_what_a_run_would_refuse_is_not_printed(options, message, capsys):
+    with pytest.raises(UsageError, match=message):
+        srkd.show_config("photos", strategy="g2g_al", **options)
+    assert capsys.readouterr().out == ""

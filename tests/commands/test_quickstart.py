@@ -10,6 +10,7 @@ from srkd import load_generator, quickstart
 from srkd.commands import quickstart as quickstart_command
 from srkd.images.reading import read_image
 from srkd.recipe import Recipe
+from srkd.training import run as run_module
 
 MODELS = ["bicubic", "student, pretrained", "control, transfer", "control, fine-tuned"]
 
@@ -56,3 +57,14 @@ def test_quickstart_as_it_is(tmp_path):
     # Visibly sharper than its start and than its control, and still far above bicubic.
     assert student["st-lpips-alex"] < min(start["st-lpips-alex"] - 0.03, control["st-lpips-alex"])
     assert student["psnr"] > means["bicubic"]["psnr"] + 0.4
+
+
+def test_interrupted_it_advises_what_it_has(tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        quickstart(tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "run it again with another --out" in said and "--resume" not in said

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -77,3 +78,29 @@ def test_a_packed_set_keeps_the_images_that_it_set_aside(photos, tmp_path):
     found = open_data(tmp_path / "packed", 4)
     assert [pair.name for pair in found.val] == [chosen.name]
     assert len(found.train) == 5 and chosen.name not in {pair.name for pair in found.train}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+@pytest.mark.parametrize("name", ["0\nb.png", "0\\nb.png", "0\rb.png", "0\u2028b.png", "0 b.png"])
+def test_lists_hold_any_name_as_sha256sum_does(photos, tmp_path, name):
+    (tmp_path / "in").mkdir()
+    for number, path in enumerate(sorted(photos.iterdir())):
+        shutil.copy(path, tmp_path / "in" / (path.name if number else name))
+    srkd.prepare(tmp_path / "in", tmp_path / "packed")
+    listed = tmp_path / "packed" / "validation.sha256"
+    assert [pair.name for pair in open_data(tmp_path / "in", 4, listed).val] == [name]
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--check", "--strict", listed], cwd=tmp_path / "in", check=True)
+        written = subprocess.run(["sha256sum", name], cwd=tmp_path / "in", capture_output=True, check=True)
+        (tmp_path / "its.sha256").write_bytes(written.stdout)
+        assert [pair.name for pair in open_data(tmp_path / "in", 4, tmp_path / "its.sha256").val] == [name]
+
+
+def test_results_of_upscale_are_not_taken_for_photographs(photos, tmp_path, capsys):
+    shutil.copytree(photos, tmp_path / "in")
+    srkd.upscale(tmp_path / "in", tmp_path / "in" / "large", weights="bicubic")
+    capsys.readouterr()
+    assert len(open_data(tmp_path / "in", 4).train) == len(open_data(photos, 4).train)
+    assert "left out: 6 results of srkd upscale\n" in capsys.readouterr().out
+    # Who names them wants them.
+    assert open_data(tmp_path / "in" / "large", 4).train

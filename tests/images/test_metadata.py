@@ -37,7 +37,7 @@ def test_orientation_is_applied_once(tmp_path, photo, orientation, suffix):
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_profile_exif_and_resolution_are_carried_over(tmp_path, photo, suffix):
+def test_profile_exif_and_resolution_are_carried_over(tmp_path, photo, suffix, capsys):
     exif = Image.Exif()
     exif[0x013B] = "Someone"
     Image.fromarray(photo).save(tmp_path / "in.png", icc_profile=PROFILE, exif=exif, dpi=(300, 150))
@@ -50,6 +50,8 @@ def test_profile_exif_and_resolution_are_carried_over(tmp_path, photo, suffix):
     # What the formats have no place for, by their own definitions or by Pillow's.
     absent = {".bmp": {"icc", "exif"}, ".webp": {"dpi"}, ".avif": {"dpi"}}.get(suffix, set())
     assert {key for key, there in carried.items() if not there} == absent
+    told = capsys.readouterr().out
+    assert ("the resolution" in told) == ("dpi" in absent)
 
 
 def test_sixteen_bits_carry_profile_exif_and_resolution(tmp_path, photo):

@@ -1,5 +1,6 @@
 """The table of measures, and those of pyiqa."""
 
+import importlib.util
 import sys
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -128,3 +129,13 @@ def test_the_real_package():
     metric = find_metric("pyiqa:psnr")
     assert metric.needs_hr and not metric.lower_is_better
     assert metric.measure(hr + 5, hr, 4) == pytest.approx(20 * np.log10(255 / 5), abs=1e-3)
+
+
+def test_a_folder_of_its_name_is_not_the_package(monkeypatch, tmp_path):
+    (tmp_path / "pyiqa").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pyiqa", raising=False)
+    if importlib.util.find_spec("pyiqa").origin is not None:
+        pytest.skip("pyiqa is installed")
+    with pytest.raises(UsageError, match=r"pyiqa:musiq needs pyiqa: pip install 'srkd\[pyiqa\]'"):
+        find_metric("pyiqa:musiq")

@@ -61,7 +61,7 @@ def test_results_are_not_taken_as_input(folder, tmp_path, capsys):
     srkd.upscale(folder, folder / "large", weights="bicubic")
     again = srkd.upscale(folder, folder / "huge", weights="bicubic")
     assert made(again, folder / "huge") == ["a.png", "sub/b.jpe"]
-    assert "left out: 2 results of an earlier job\n" in capsys.readouterr().out
+    assert "left out: 2 results of srkd upscale\n" in capsys.readouterr().out
     # A folder that is named for its results is upscaled.
     assert len(srkd.upscale(folder / "large", tmp_path / "twice", weights="bicubic")) == 2
 

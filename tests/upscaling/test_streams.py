@@ -83,8 +83,7 @@ def test_standard_output_that_is_full(tmp_path, photo):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last == "srkd upscale: cannot write to standard output: No space left on device"
+    assert done.stderr == "srkd upscale: cannot write to standard output: No space left on device\n"
 
 
 SEVERAL = "several images do not fit into standard output (-o -); give -o a folder"

@@ -116,7 +116,7 @@ def read_result(recipe: Recipe) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
-        raise SrkdError(f"{path} is damaged ({error}); remove it, and the run is scored again") from error
+        raise SrkdError(f"{path} is damaged ({error}); move it away, and the run is scored again") from error
 
 
 def _result(recipe: Recipe, measures: Measures, log: Path | None) -> dict[str, Any]:
