@@ -4,7 +4,7 @@ from typing import Literal, Unpack
 
 from srkd.files import StrPath
 from srkd.recipe import RunOptions
-from srkd.terminal import Progress, reports
+from srkd.terminal import Progress, reports, say
 from srkd.training import Run
 from srkd.training.launch import launch
 
@@ -27,4 +27,13 @@ def distill(
     Returns:
         The run. srkd.recipe.RunOptions describes the other arguments, srkd.training.launch.launch the errors.
     """
-    return launch(data, strategy, model, options)
+    run = launch(data, strategy, model, options)
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+    # Of several processes one speaks.
+    if not options.get("control") and not getattr(rank_zero_only, "rank", 0):
+        say(
+            "What the teacher was worth, its control says: the same command with --control --out "
+            f"{run.folder}_control, then srkd evaluate with both weights"
+        )
+    return run
