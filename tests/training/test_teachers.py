@@ -65,7 +65,7 @@ def test_a_transformer_teaches_a_cnn(dat, photos, packed, tmp_path):
             **{**SHORT, "steps": 3},
         )
         assert load_generator(result.weights["transfer"]).info["teacher"].startswith("DAT_light_x4@")
-    with pytest.raises(UsageError, match="this package's architectures"):
+    with pytest.raises(UsageError, match="whose layers are known"):
         srkd.train(
             str(photos),
             strategy="pretrain",
