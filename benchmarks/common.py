@@ -73,6 +73,13 @@ def write_json(path: Path, result: Any) -> None:
     write_text(path, json.dumps(result, indent=1) + "\n")
 
 
+def write_report(path: Path, result: Any, markdown: str) -> None:
+    """Writes results, and beside them a text of the same name."""
+    write_json(path, result)
+    write_text(path.with_suffix(".md"), markdown)
+    console.print(f"-> {path}, {path.with_suffix('.md').name}", markup=False)
+
+
 def machine() -> str:
     return platform.processor() or platform.machine()
 

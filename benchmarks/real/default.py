@@ -15,12 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srkd.files import write_text
 from srkd.metrics.intervals import BETTER, WORSE
 from srkd.terminal import console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks.common import check_at_least, check_output, make_parser, run_script, write_json
+from benchmarks.common import check_at_least, check_output, make_parser, run_script, write_report
 from benchmarks.real.cases import RENDERED, make_cases, read_photos, render
 from benchmarks.real.markdown import kind_table, title
 from benchmarks.real.networks import add_options, check_options, find_networks
@@ -86,9 +85,7 @@ def work(arguments: Namespace) -> None:
         "draws": arguments.draws,
         "kinds": summarise(rows, networks, default_weights()),
     }
-    write_json(arguments.json, result)
-    write_text(arguments.json.with_suffix(".md"), to_markdown(result))
-    console.print(f"-> {arguments.json}, {arguments.json.with_suffix('.md').name}", markup=False)
+    write_report(arguments.json, result, to_markdown(result))
 
 
 def main(words: Sequence[str] | None = None) -> None:

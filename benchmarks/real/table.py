@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from srkd.errors import choose
-from srkd.files import write_text
 from srkd.terminal import console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -28,7 +27,7 @@ from benchmarks.common import (
     check_output,
     make_parser,
     run_script,
-    write_json,
+    write_report,
 )
 from benchmarks.real.cases import KINDS, RENDERED, make_cases, read_photos, read_real
 from benchmarks.real.markdown import to_markdown
@@ -62,9 +61,7 @@ def work(arguments: Namespace) -> None:
         "kinds": summarise(rows, networks, networks[0].label),
         "speed": time_networks(networks, arguments.threads, arguments.turns) if arguments.turns else {},
     }
-    write_json(arguments.json, result)
-    write_text(arguments.json.with_suffix(".md"), to_markdown(result))
-    console.print(f"-> {arguments.json}, {arguments.json.with_suffix('.md').name}", markup=False)
+    write_report(arguments.json, result, to_markdown(result))
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -1,15 +1,11 @@
 """Reads the tensors of any program's file, whatever its name, and runs none of its code."""
 
 import pickle
-import types
-import zipfile
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch._utils as _utils
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -44,9 +40,8 @@ def read_states(path: Path) -> list[tuple[str, State]]:
     try:
         if kind_of(path) == "safetensors":
             content: Any = load_file(path)
-        elif _is_torchscript(path):
-            content = torch.jit.load(path, map_location="cpu").state_dict()
         else:
+            # Its lock also keeps other threads from each other's stand-ins.
             with ignoring_warnings():
                 content = _unpickle(path)
     except Exception as error:  # whatever a damaged or hostile file raises
@@ -58,19 +53,20 @@ def read_states(path: Path) -> list[tuple[str, State]]:
     return [(name, form) for name, state in ranked for form in _strip(state)]
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as file:
-        return any(name.endswith("/constants.pkl") for name in file.namelist())
-
-
 def _unpickle(path: Path) -> Any:
+    """What torch reads of a file by `weights_only`, with `_Inert` in place of each class that this refuses."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        # Other objects than tensors: whole modules, or what a trainer keeps beside.
-        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_INERT)
+        # Whole modules, or what a trainer keeps beside. Torch still blocks what runs code by itself.
+        try:
+            names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        except ValueError:  # it reads no file of before torch 1.6
+            raise ValueError(
+                "it is no file of torch.save, or holds more than tensors in torch's old format"
+            ) from None
+        with torch.serialization.safe_globals([(_Inert, name) for name in names]):
+            return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class _Inert:
@@ -79,55 +75,13 @@ class _Inert:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
+        return super().__new__(cls)
+
     def __setstate__(self, state: Any) -> None:
         for part in state if isinstance(state, tuple) else (state,):
             if isinstance(part, dict):
                 self.__dict__.update({str(key): value for key, value in part.items()})
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, value: Any) -> None:
-        pass
-
-    def extend(self, values: Any) -> None:
-        pass
-
-    def __hash__(self) -> int:
-        return id(self)
-
-
-_STORAGES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "Untyped")
-# All that a pickle may call: what makes a tensor out of bytes.
-_SAFE: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch", "Size"): torch.Size,
-    **{
-        ("torch._utils", name): getattr(_utils, name)
-        for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
-    },
-    **{
-        (place, f"{kind}Storage"): getattr(torch, f"{kind}Storage")
-        for kind in _STORAGES
-        for place in ("torch", "torch.storage")
-        if hasattr(torch, f"{kind}Storage")
-    },
-}
-
-
-class _InertUnpickler(pickle.Unpickler):
-    """An unpickler that gives `_Inert` for every class but those in _SAFE, so that a pickle runs no code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        return _SAFE.get((module, name), _Inert)
-
-
-# In the form of the module `pickle`, which torch asks for.
-_INERT: Any = types.SimpleNamespace(
-    __name__="pickle",
-    Unpickler=_InertUnpickler,
-    load=lambda file, **options: _InertUnpickler(file, **options).load(),
-)
 
 
 def _walk(name: str, content: Any, depth: int) -> Iterator[tuple[str, State]]:

@@ -284,6 +284,23 @@ class Hostile:
         return exec, (f"open({str(self.target)!r}, 'w').close()",)
 
 
+def test_what_reading_a_module_needs_is_not_left_allowed(tmp_path):
+    torch.save(
+        {"params": create_generator("compact_s", 2).state_dict(), "x": Hostile("x")}, tmp_path / "x.pth"
+    )
+    load_generator(tmp_path / "x.pth")
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / "x.pth", weights_only=True)
+
+
+def test_torchscript_is_refused(tmp_path):
+    """It is a program, which runs as it is loaded."""
+    network = create_generator("compact_s", 2).eval()
+    torch.jit.trace(network, torch.zeros(1, 3, 16, 16)).save(tmp_path / "x.pt")
+    with pytest.raises(SrkdError, match=r"no weights that can be loaded safely.*TorchScript"):
+        load_generator(tmp_path / "x.pt")
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_pickles_run_no_code(tmp_path, legacy):
     state = create_generator("compact_s", 2).state_dict()
@@ -292,7 +309,12 @@ def test_pickles_run_no_code(tmp_path, legacy):
         tmp_path / "x.pth",
         _use_new_zipfile_serialization=not legacy,
     )
-    assert load_generator(tmp_path / "x.pth").scale == 2 and not (tmp_path / "ran").exists()
+    if legacy:
+        with pytest.raises(SrkdError, match="more than tensors in torch's old format"):
+            load_generator(tmp_path / "x.pth")
+    else:
+        assert load_generator(tmp_path / "x.pth").scale == 2
+    assert not (tmp_path / "ran").exists()
     (tmp_path / "y.pth").write_bytes(pickle.dumps(Hostile(tmp_path / "ran")))
     with pytest.raises(SrkdError, match="no weights"):
         load_generator(tmp_path / "y.pth")
@@ -367,7 +389,7 @@ def test_a_mismatch_says_what_differs(tmp_path, kind, text):
 
 
 def test_a_mismatch_of_spandrels(tmp_path):
-    state = torch.load(write_compact(tmp_path))["params"]
+    state = torch.load(write_compact(tmp_path), weights_only=True)["params"]
     state["body.2.weight"] = torch.zeros(8, 9, 3, 3)
     torch.save(state, tmp_path / "x.pth")
     with pytest.raises(SrkdError, match=r"body\.2\.weight.*\[8, 9, 3, 3\].*\[8, 8, 3, 3\]"):
