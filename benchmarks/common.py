@@ -10,6 +10,7 @@ from typing import Any
 
 from srkd.errors import SrkdError, UsageError
 from srkd.files import write_text
+from srkd.terminal import console
 
 Size = tuple[int, int]
 

@@ -54,7 +54,7 @@ def read_states(path: Path) -> list[tuple[str, State]]:
 
 
 def _unpickle(path: Path) -> Any:
-    """What torch reads of a file by `weights_only`, with `_Inert` in place of each class that this refuses."""
+    """What torch reads of a file by `weights_only`, and `_Inert` in place of what that refuses."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
