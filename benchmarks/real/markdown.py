@@ -14,8 +14,8 @@ DECIBELS = ("psnr", "near psnr")
 def to_markdown(result: Mapping[str, Any]) -> str:
     """table.md."""
     parts = [
-        f"Middles of {len(result['photographs'])} held-out photographs, {result['draws']} draws of each "
-        f"degradation with seed {result['seed']}. Scores are means over photographs: PSNR under "
+        f"Middles of {len(result['photographs'])} held-out photographs; draws of each degradation: "
+        f"{result['draws']}, with seed {result['seed']}. Scores are means over photographs: PSNR under "
         f"{result['protocol']}, LPIPS lower is nearer; `near` is nearness to the picture of "
         f"{result['teacher']}. A share is (LPIPS of bicubic - LPIPS) / (LPIPS of bicubic - LPIPS of "
         f"{result['teacher']}), with its 95 % interval over photographs; none where {result['teacher']} "
@@ -31,7 +31,7 @@ def to_markdown(result: Mapping[str, Any]) -> str:
 
 def speed_line(speed: Mapping[str, Any]) -> str:
     return (
-        f"Seconds for {speed['size']} LR pixels, {speed['threads']} thread(s), {speed['runtime']}; "
+        f"Seconds for {speed['size']} LR pixels by {speed['runtime']}; threads: {speed['threads']}; "
         f"medians of {speed['turns']} turns in one run, with quartiles."
     )
 

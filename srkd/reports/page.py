@@ -13,7 +13,7 @@ from srkd.metrics.scores import luma
 from srkd.reports.templates import render
 
 # Of each quantity and run: steps and values.
-Series = dict[str, dict[str, list[tuple[int, float]]]]
+Series = dict[str, dict[str, list[tuple[float, float]]]]
 
 
 def write_report(
@@ -61,10 +61,8 @@ def plot_curves(runs: Mapping[str, Path]) -> list[str]:
         axis.set_visible(False)
     for axis, name in zip(axes.flat, names, strict=False):
         for label, points in series[name].items():
-            # A loss that pauses for a stage is not drawn across the gap.
-            x, y = (np.array(column, float) for column in zip(*points, strict=True))
-            gaps = np.flatnonzero(np.diff(x) > 3 * np.median(np.diff(x))) + 1 if len(x) > 2 else []
-            axis.plot(np.insert(x, gaps, np.nan), np.insert(y, gaps, np.nan), label=label, linewidth=1.2)
+            x, y = zip(*points, strict=True)
+            axis.plot(x, y, label=label, linewidth=1.2)
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)
@@ -80,17 +78,23 @@ def plot_curves(runs: Mapping[str, Path]) -> list[str]:
 def _read_series(runs: Mapping[str, Path]) -> Series:
     series: Series = {}
     for label, folder in runs.items():
-        offset, last, stage = 0, 0, None
+        offset, last, stage, number = 0, 0, None, 0
+        seen: dict[str, int] = {}
         for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
             entry = json.loads(line)
             if entry["stage"] != stage:
-                offset, stage = offset + last, entry["stage"]
+                offset, stage, number = offset + last, entry["stage"], number + 1
             last = entry["step"]
             values = dict(entry.get("losses", {}))
             if "psnr" in entry:
                 values["validation PSNR, dB"] = float(np.mean(entry["psnr"]))
             for name, value in values.items():
-                series.setdefault(name, {}).setdefault(label, []).append((offset + last, value))
+                points = series.setdefault(name, {}).setdefault(label, [])
+                if number - seen.get(name, number) > 1:
+                    # A loss that pauses for a stage is not drawn across the gap.
+                    points.append((np.nan, np.nan))
+                seen[name] = number
+                points.append((offset + last, value))
     return series
 
 

@@ -45,3 +45,32 @@ def test_the_busiest_window_is_found():
     image[32:48, 64:80] = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
     assert busiest_window(image, 16) == (32, 64)
     assert busiest_window(image[:8, :8], 16) == (0, 0)
+
+
+def write_log(folder, stages):
+    """A run's log: of each stage its losses, and how many steps lie between entries."""
+    folder.mkdir()
+    lines = [
+        {"stage": stage, "step": every * k, "losses": dict.fromkeys(losses, 0.1 * k)}
+        for stage, losses, every in stages
+        for k in range(1, 6)
+    ]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def count_points(svg):
+    """The points of each line of a plot, in its parts: each part begins with M."""
+    lines = re.findall(r'<path d="([ML][^"]*)"[^>]*stroke: #1f77b4', svg.replace("\n", " "))
+    return sorted([len(part.split("L")) for part in line.split("M")[1:]] for line in lines)
+
+
+def test_stages_that_log_at_different_intervals_are_one_line(tmp_path):
+    run = write_log(tmp_path / "run", [("transfer", ["l1"], 4), ("finetune", ["l1"], 1)])
+    assert count_points(plot_curves({"run": run})[0])[-1] == [10]
+
+
+def test_a_loss_is_not_drawn_across_a_stage_without_it(tmp_path):
+    stages = [("pretrain", ["l1"], 1), ("transfer", ["output"], 1), ("finetune", ["l1"], 1)]
+    run = write_log(tmp_path / "run", stages)
+    assert [5, 5] in count_points(plot_curves({"run": run})[0])
