@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from srkd.metrics.intervals import BETTER, paired_interval, verdict
+from srkd.metrics.intervals import BETTER, paired_interval, tell_apart
 
 RESAMPLES = 9999
 
@@ -28,7 +28,7 @@ def share_of_the_way(
         and `why` says so.
     """
     gap = paired_interval(teacher, bicubic)
-    ahead = verdict(gap, higher_is_better=False) == BETTER
+    ahead = tell_apart(gap, higher_is_better=False) == BETTER
     if (len(bicubic) > 1 and not ahead) or gap["mean"] is None or gap["mean"] >= 0:
         return {"share": None, "why": "the teacher is not better than bicubic"}
     share = _ratio(np.array(bicubic), np.array(student), np.array(teacher))
@@ -77,4 +77,4 @@ def compare(
     if not common:
         return None
     gap = paired_interval([scores[name] for name in common], [others[name] for name in common])
-    return {**gap, "verdict": verdict(gap, higher_is_better)}
+    return {**gap, "verdict": tell_apart(gap, higher_is_better)}

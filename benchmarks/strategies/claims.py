@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.strategies.rows import LAST_STAGE, STAGES
-from srkd.metrics.intervals import paired_interval
+from srkd.metrics.intervals import BETTER, EQUAL, WORSE, paired_interval, tell_apart
 from srkd.strategies import STRATEGIES
 
 # The measures of differences, and whether higher is better.
 COMPARED = {"psnr": True, "st-lpips-alex": False}
 WORDS = {"psnr": "PSNR", "ssim": "SSIM"}
-BETTER, WORSE, EQUAL = "better", "worse", "not told apart"
 FAVOURITE = "g2g_al"
 
 Rows = Sequence[dict[str, Any]]
@@ -35,14 +34,6 @@ def difference(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def compare(gap: Mapping[str, Any], higher_is_better: bool) -> str:
-    """The verdict on a paired difference: EQUAL if its interval includes 0."""
-    mean, width = gap["mean"], gap["half_width"]
-    if width is None or abs(mean) <= width:
-        return EQUAL
-    return BETTER if (mean > 0) == higher_is_better else WORSE
-
-
 def check_claims(rows: Rows) -> list[dict[str, Any]]:
     """For each claim of the papers a verdict and the cases that it rests on."""
     distilled = [name for name, strategy in STRATEGIES.items() if strategy.teacher]
@@ -62,7 +53,7 @@ def against_controls(claim: str, rows: Rows, names: Sequence[str]) -> dict[str, 
         for measure, higher in COMPARED.items():
             groups: dict[str, list[str]] = {BETTER: [], WORSE: [], EQUAL: []}
             for row in found:
-                by_set = {name: compare(gaps[measure], higher) for name, gaps in row["difference"].items()}
+                by_set = {name: tell_apart(gaps[measure], higher) for name, gaps in row["difference"].items()}
                 verdicts += by_set.values()
                 for verdict, methods in groups.items():
                     sets = [name for name, value in by_set.items() if value == verdict]
@@ -83,7 +74,7 @@ def against_rivals(claim: str, rows: Rows, names: Sequence[str]) -> dict[str, An
         for measure, higher in COMPARED.items():
             said = []
             for name in favourite["scores"]:
-                verdict, words = rank({r: compare(gap[name][measure], higher) for r, gap in gaps.items()})
+                verdict, words = rank({r: tell_apart(gap[name][measure], higher) for r, gap in gaps.items()})
                 verdicts.append(verdict)
                 said.append(f"{words} on {name}")
             lines.append(f"{STAGES[LAST_STAGE]}, {WORDS.get(measure, measure)}: {'; '.join(said)}")

@@ -1,8 +1,10 @@
 """Confidence intervals of differences that come in pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+BETTER, WORSE, EQUAL = "better", "worse", "not told apart"
 
 
 def paired_interval(values: Sequence[float], controls: Sequence[float]) -> dict[str, float | None]:
@@ -24,12 +26,9 @@ def paired_interval(values: Sequence[float], controls: Sequence[float]) -> dict[
     return {"mean": float(gaps.mean()), "half_width": half_width}
 
 
-def verdict(gap: dict[str, float | None], higher_is_better: bool) -> str:
+def tell_apart(gap: Mapping[str, float | None], higher_is_better: bool) -> str:
     """`better`, `worse`, or `not told apart`: the interval includes 0, or there is none."""
     mean, width = gap["mean"], gap["half_width"]
     if mean is None or width is None or abs(mean) <= width:
         return EQUAL
     return BETTER if (mean > 0) == higher_is_better else WORSE
-
-
-BETTER, WORSE, EQUAL = "better", "worse", "not told apart"

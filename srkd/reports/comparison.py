@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from srkd.files import replacing, write_text
-from srkd.metrics.intervals import BETTER, EQUAL, WORSE, verdict
+from srkd.metrics.intervals import BETTER, EQUAL, WORSE, tell_apart
 from srkd.terminal import say, show
 
 # Columns for which a terminal has no room.
@@ -136,7 +136,7 @@ def conclude(row: Row, variant: str) -> str:
     if gaps["psnr"]["half_width"] is None:
         said = " and ".join(_plain(gaps[key], key, variant) for key in words)
         return f"{said} from the control with one seed, which may be chance; use 3 or more"
-    verdicts = {verdict(gaps[key], key == "psnr") for key in words}
+    verdicts = {tell_apart(gaps[key], key == "psnr") for key in words}
     ends = "; ".join(words.values())
     if bd is not None and any(_is_told(bd[key]) for key in ("lpips", "psnr")):
         return f"{_bd_words(bd)}. At the end of training: {ends}"
@@ -153,7 +153,7 @@ def conclude(row: Row, variant: str) -> str:
 
 
 def _measure_words(gap: Mapping[str, float], key: str, variant: str) -> str:
-    found = verdict(dict(gap), key == "psnr")
+    found = tell_apart(gap, key == "psnr")
     return f"{_plain(gap, key, variant)}, {found}"
 
 
@@ -170,7 +170,7 @@ def _bd_words(bd: Row) -> str:
     parts, verdicts = [], set()
     for key, name, unit, at in (("lpips", "BD-LPIPS", "", "PSNR"), ("psnr", "BD-PSNR", " dB", "LPIPS")):
         if _is_told(bd[key]):
-            verdicts.add(verdict(bd[key], key == "psnr"))
+            verdicts.add(tell_apart(bd[key], key == "psnr"))
             of = f", of {len(bd[key]['seeds']) - len(bd[key]['none'])} seeds" if bd[key]["none"] else ""
             parts.append(f"{name} {_gap(bd[key], 4 if key == 'lpips' else 3)}{unit} at equal {at}{of}")
         else:
