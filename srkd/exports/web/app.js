@@ -13,7 +13,8 @@ let last = null;
 
 async function setUp() {
   $("unserved").hidden = true;
-  const answer = await fetch("models.json");
+  // Asked for again each time: the folder may have been written anew, under the same names.
+  const answer = await fetch("models.json", { cache: "no-cache" });
   if (!answer.ok) throw new Error(`the server does not give models.json (${answer.status})`);
   ({ models } = await answer.json());
   page.model.replaceChildren(...models.map(({ name }, i) => new Option(name, i)));

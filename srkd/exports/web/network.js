@@ -21,7 +21,7 @@ async function openRuntime() {
 // and what runs it, in words.
 export async function open(model, height, width) {
   runtime ??= await openRuntime();
-  const answer = await fetch(new URL(`models/${encodeURIComponent(model.file)}`, import.meta.url));
+  const answer = await fetch(new URL(`models/${encodeURIComponent(model.file)}`, import.meta.url), { cache: "no-cache" });
   if (!answer.ok) throw new Error(`the server does not give models/${model.file} (${answer.status})`);
   const bytes = new Uint8Array(await answer.arrayBuffer());
   if (runtime.gpu && (await agrees(bytes))) {
