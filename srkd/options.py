@@ -38,8 +38,12 @@ METAVARS = {
     **dict.fromkeys(("out", "data", "replay", "val", "old", "runtime"), "PATH"),
     **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config"), "NAME"),
     "set": "PATH=VALUE",
+    "size": "HxW",
+    "names": "INPUT,OUTPUT",
     "degradation": "NAME|YAML",
 }
+# Parameters whose name as an option is a word of Python's.
+NAMES = {"program": "for"}
 # Lists that take all words up to the next option; of others, the option is repeated.
 GREEDY = ("data", "sr")
 TYPES = {int: "N", float: "NUMBER", str: "TEXT"}
@@ -236,4 +240,4 @@ def _to_number(kind: Any, tokens: Sequence[Any]) -> Any:
 
 def option_name(name: str) -> str:
     """A parameter's name as it is typed."""
-    return "--" + name.replace("_", "-")
+    return "--" + NAMES.get(name, name).replace("_", "-")

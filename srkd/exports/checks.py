@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from srkd.errors import SrkdError
+from srkd.exports.request import ANY, Shape
 from srkd.images.tensors import to_levels, to_planes
+from srkd.runtimes.foreign import by_tiles
 from srkd.runtimes.runner import Run
 
 # Largest allowed difference to torch on noise, in image units of [0, 1]. fp32: a tenth of an 8-bit level.
@@ -26,14 +28,17 @@ _SIZES = ((24, 32), (37, 23), (64, 61), (1, 5))
 _ROUNDS = 2
 
 
-def check_parity(model: nn.Module, run: Run, bound: float, batches: bool) -> tuple[float, float]:
-    """Compares torch and an exported file on noise of several sizes.
+def check_parity(
+    model: nn.Module, run: Run, bound: float, batches: bool, shape: Shape = ANY
+) -> tuple[float, float]:
+    """Compares torch and an exported file on noise of several sizes, or of the one that it takes.
 
     Args:
         model: the generator, in eval mode.
         run: runs the exported file.
         bound: largest allowed difference, in image units of [0, 1].
         batches: whether to run two images at a time.
+        shape: the file's.
 
     Returns:
         The largest and the mean absolute difference.
@@ -43,8 +48,9 @@ def check_parity(model: nn.Module, run: Run, bound: float, batches: bool) -> tup
     """
     rng = np.random.default_rng(0)
     differences = []
-    for height, width in _SIZES:
-        batch = rng.random((2 if batches else 1, 3, height, width), dtype=np.float32)
+    count = shape.batch or (2 if batches else 1)
+    for height, width in _SIZES if shape.size is None else (shape.size,):
+        batch = rng.random((count, 3, height, width), dtype=np.float32)
         with torch.inference_mode():
             expected = model(torch.from_numpy(batch)).numpy()
         found = run(batch)
@@ -63,12 +69,19 @@ def check_parity(model: nn.Module, run: Run, bound: float, batches: bool) -> tup
     return float(every.max()), float(every.mean())
 
 
+def at_any_size(run: Run, shape: Shape, scale: int) -> Run:
+    """What runs one image of any size, where a file takes one size, or several images at once."""
+    count = shape.batch
+    one = run if count in (None, 1) else lambda batch: run(np.repeat(batch, count, axis=0))[:1]
+    return one if shape.size is None else by_tiles(one, *shape.size, scale, "the export")
+
+
 def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
     """Measures PSNR and speed against fp32, on photographs that training has not seen.
 
     Args:
-        run: runs the exported file.
-        plain: runs the same network exported as fp32.
+        run: runs one image in the exported file.
+        plain: runs one image in the same network exported as fp32.
         scale: the super-resolution factor.
         precision: the exported file's.
 
@@ -98,9 +111,11 @@ def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
             f"int8 loses {loss:.2f} dB on {len(own)} photographs, more than {INT8_LOSS} dB; nothing was "
             "written; calibrate on photographs like yours with --calibrate, or use fp16"
         )
+    ratio = float(np.median(times))
+    slower = ": slower than fp32 on this machine" if ratio > 1.05 else ""
     return (
         f"{np.mean(own):.2f} dB on {len(own)} photographs (fp32: {np.mean(full):.2f} dB), "
-        f"{np.mean(between):.1f} dB between the two, {np.median(times):.2f} times the fp32 run time"
+        f"{np.mean(between):.1f} dB between the two, {ratio:.2f} times the fp32 run time{slower}"
     )
 
 

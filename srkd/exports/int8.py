@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from srkd.exports.request import Shape
 from srkd.files import StrPath
 from srkd.images.tensors import to_planes
 from srkd.runtimes.onnxruntime import import_onnxruntime
@@ -46,6 +47,18 @@ def _centre(image: np.ndarray) -> np.ndarray:
     return image[top : top + _SIDE, left : left + _SIDE]
 
 
+def fit(image: np.ndarray, shape: Shape) -> np.ndarray:
+    """An image `(1, 3, H, W)` as a graph of this shape takes it: its middle, with its edges continued where
+    it is too small, as often as the graph takes images at once."""
+    if shape.size is not None:
+        sides = image.shape[2:]
+        more = [max(0, wanted - side) for wanted, side in zip(shape.size, sides, strict=True)]
+        image = np.pad(image, [(0, 0), (0, 0), *((n // 2, n - n // 2) for n in more)], mode="edge")
+        top, left = ((n - wanted) // 2 for n, wanted in zip(image.shape[2:], shape.size, strict=True))
+        image = image[:, :, top : top + shape.size[0], left : left + shape.size[1]]
+    return np.repeat(image, shape.batch or 1, axis=0)
+
+
 def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
     """A graph's int8 form: all convolutions per channel, except the first and the last.
 
@@ -53,8 +66,8 @@ def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
     convolutions stays float32, which took no measurable time and lost 0.02 dB less.
 
     Args:
-        proto: an ONNX `ModelProto` with the input `lr`.
-        images: `(1, 3, H, W)` in [0, 1], to set the ranges.
+        proto: an ONNX `ModelProto`.
+        images: `(N, 3, H, W)` in [0, 1] that it takes, to set the ranges.
     """
     import onnx
 
@@ -68,8 +81,9 @@ def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
 
         def get_next(self) -> Any:
             image = next(self.images, None)
-            return None if image is None else {"lr": image}
+            return None if image is None else {name: image}
 
+    name = proto.graph.input[0].name
     convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, target = (Path(folder) / name for name in ("a.onnx", "b.onnx", "c.onnx"))

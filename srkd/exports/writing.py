@@ -12,8 +12,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from srkd.errors import SrkdError, UsageError, first_line
-from srkd.exports.checks import BOUNDS, check_parity, measure_precision
-from srkd.exports.formats import FORMATS, OPSET, Precision, Request, to_onnx
+from srkd.exports.checks import BOUNDS, at_any_size, check_parity, measure_precision
+from srkd.exports.formats import FORMATS
+from srkd.exports.int8 import fit
+from srkd.exports.onnx import to_onnx
+from srkd.exports.request import Precision, Request, Shape
 from srkd.files import publish
 from srkd.models.base import Generator
 from srkd.models.cost import count_memory
@@ -52,6 +55,7 @@ def write_checked(
     precision: Precision,
     calibration: Sequence[np.ndarray],
     facts: dict[str, Any],
+    shape: Shape | None = None,
 ) -> str:
     """Writes an export and checks it.
 
@@ -62,6 +66,7 @@ def write_checked(
         precision: one that the format has.
         calibration: for int8, LR images `(1, 3, H, W)` in [0, 1] that set its ranges.
         facts: to keep in the file, beside those about the model.
+        shape: the graph's; the format's own when None.
 
     Returns:
         What the checks found, as a sentence.
@@ -72,25 +77,35 @@ def write_checked(
             cannot be written.
     """
     kind, fused = FORMATS[format], _simplify(model)
+    shape = shape or kind.shape
     header = {"config": model.config, "radius": model.radius, "scale": model.scale, "precision": precision}
     header |= {"exact": model.exact, "memory": _count_memory(fused), "license": "unknown"}
     header |= {**model.info, **facts}
     if format in ("onnx", "openvino"):
-        header["opset"] = OPSET
+        header["opset"] = shape.opset
+    header |= {key: getattr(shape, key) for key in ("size", "batch") if getattr(shape, key) is not None}
     # Cached: fp16 and int8 write the graph twice.
-    request = Request(model, fused, cache(lambda: to_onnx(fused)), header, precision, calibration)
-    with publish(target, kind.beside) as draft, _quietly():
+    graph = cache(lambda: to_onnx(fused, shape))
+    fitting = [fit(image, shape) for image in calibration]
+    request = Request(model, fused, graph, header, precision, fitting, shape)
+    with publish(target, kind.beside, kind.suffix == ".mlpackage") as draft, _quietly():
         with _explaining(model, format):
             kind.write(request, draft)
             run = kind.open(draft)
-            maximum, mean = check_parity(model, run, BOUNDS[precision], kind.batches)
+            maximum, mean = check_parity(model, run, BOUNDS[precision], kind.batches, shape)
         found = [f"differs from torch on noise by at most {maximum:.2g}, {mean:.2g} on average"]
         if precision != "fp32":
             with tempfile.TemporaryDirectory() as folder:
                 plain = Path(folder) / target.name
                 kind.write(request._replace(precision="fp32"), plain)
-                found.append(measure_precision(run, kind.open(plain), model.scale, precision))
-    named = f"{format}, opset {OPSET}" if format == "onnx" else format
+                ours, theirs = (at_any_size(one, shape, model.scale) for one in (run, kind.open(plain)))
+                found.append(measure_precision(ours, theirs, model.scale, precision))
+    named = f"{format}, opset {shape.opset}" if format == "onnx" else format
+    if shape.size is not None:
+        named += f", {shape.size[0]} pixels high and {shape.size[1]} wide"
+    if shape.batch is not None:
+        named += f", {shape.batch} image{'s' * (shape.batch > 1)} at once"
+    found += [kind.note] if kind.note else []
     return f"{target}: {named}, {precision}, {'; '.join(found)}"
 
 
