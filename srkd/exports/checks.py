@@ -2,6 +2,7 @@
 
 from math import inf
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,10 @@ BOUNDS = {"fp32": 0.1 / 255, "fp16": 2 / 255, "int8": inf}
 # shipped student, 0.12 a briefly trained SPAN), and far more where quantization goes wrong (2.7, that SPAN
 # with its first and last convolution quantized too).
 INT8_LOSS = 0.3
+# Beyond this loss, in dB, a network is fine-tuned for int8.
+TUNED_LOSS = 0.1
+# Run times as a multiple of fp32's that are called slower; less is noise.
+SLOWER = 1.05
 
 # The size used at conversion, odd ones, and one that is narrower than any convolution.
 _SIZES = ((24, 32), (37, 23), (64, 61), (1, 5))
@@ -76,20 +81,37 @@ def at_any_size(run: Run, shape: Shape, scale: int) -> Run:
     return one if shape.size is None else by_tiles(one, *shape.size, scale, "the export")
 
 
-def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
+class Measured(NamedTuple):
+    """What a precision costs on photographs: mean PSNR in dB of the export, of fp32 and between the two, how
+    many photographs, and the run time as a multiple of fp32's."""
+
+    own: float
+    full: float
+    between: float
+    photographs: int
+    ratio: float
+
+    @property
+    def loss(self) -> float:
+        """What it loses, in dB."""
+        return self.full - self.own
+
+    def describe(self) -> str:
+        """The result in words."""
+        slower = ": slower than fp32 on this machine" if self.ratio > SLOWER else ""
+        return (
+            f"{self.own:.2f} dB on {self.photographs} photographs (fp32: {self.full:.2f} dB), "
+            f"{self.between:.1f} dB between the two, {self.ratio:.2f} times the fp32 run time{slower}"
+        )
+
+
+def measure_precision(run: Run, plain: Run, scale: int) -> Measured:
     """Measures PSNR and speed against fp32, on photographs that training has not seen.
 
     Args:
         run: runs one image in the exported file.
         plain: runs one image in the same network exported as fp32.
         scale: the super-resolution factor.
-        precision: the exported file's.
-
-    Returns:
-        The result as a sentence.
-
-    Raises:
-        SrkdError: int8 loses more than INT8_LOSS.
     """
     from srkd.data import EMBEDDED_TEST, embedded_photos, read_pair
     from srkd.metrics.scores import protocol_name, psnr
@@ -105,18 +127,17 @@ def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
         own.append(psnr(ours, pair.hr, protocol))
         full.append(psnr(theirs, pair.hr, protocol))
         between.append(psnr(ours, theirs, protocol))
-    loss = float(np.mean(full) - np.mean(own))
-    if precision == "int8" and not loss <= INT8_LOSS:
+    means = (float(np.mean(values)) for values in (own, full, between))
+    return Measured(*means, len(own), float(np.median(times)))
+
+
+def check_loss(found: Measured) -> None:
+    """Raises SrkdError where int8 loses more than INT8_LOSS."""
+    if not found.loss <= INT8_LOSS:
         raise SrkdError(
-            f"int8 loses {loss:.2f} dB on {len(own)} photographs, more than {INT8_LOSS} dB; nothing was "
-            "written; calibrate on photographs like yours with --calibrate, or use fp16"
+            f"int8 loses {found.loss:.2f} dB on {found.photographs} photographs, more than {INT8_LOSS} dB; "
+            "nothing was written; calibrate on photographs like yours with --calibrate, or use fp16"
         )
-    ratio = float(np.median(times))
-    slower = ": slower than fp32 on this machine" if ratio > 1.05 else ""
-    return (
-        f"{np.mean(own):.2f} dB on {len(own)} photographs (fp32: {np.mean(full):.2f} dB), "
-        f"{np.mean(between):.1f} dB between the two, {ratio:.2f} times the fp32 run time{slower}"
-    )
 
 
 def _to_image(batch: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from srkd.exports import coreml, litert, ncnn, onnx
+from srkd.exports.int8 import quantize
 from srkd.exports.request import Format, Precision, Request, Shape
 from srkd.runtimes import litert as litert_runtime
 from srkd.runtimes import ncnn as ncnn_runtime
@@ -60,7 +61,9 @@ def _write_openvino(request: Request, path: Path) -> None:
     core.set_property({"ENABLE_MMAP": False})
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
-        source.write_bytes(request.graph().SerializeToString())
+        proto = request.graph()
+        proto = quantize(proto, request.calibration) if request.precision == "int8" else proto
+        source.write_bytes(proto.SerializeToString())
         # Not `convert_model`, which sends telemetry and keeps a device id in the user's home.
         model = core.read_model(source)
     model.set_rt_info(request.describe(), "srkd")
@@ -86,7 +89,7 @@ FORMATS: dict[str, Format] = {
         (".bin",),
         _write_openvino,
         openvino.open_file,
-        _HALF,
+        (*_HALF, "int8"),
         ("openvino",),
         options=(*_STATIC, "names"),
     ),

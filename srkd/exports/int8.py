@@ -1,7 +1,7 @@
 """Static int8 quantization of ONNX graphs, and the images that set its ranges."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from srkd.terminal import say
 _IMAGES, _SIDE = 32, 192
 
 
-def read_calibration(folder: StrPath | None, scale: int) -> list[np.ndarray]:
+def read_calibration(
+    folder: StrPath | None, scale: int, degradation: str | Mapping[str, Any] = "none"
+) -> list[np.ndarray]:
     """Reads the images that set the ranges.
 
     Args:
         folder: of HR photographs, with subfolders; those that scikit-image installs when None.
         scale: the super-resolution factor.
+        degradation: the one that the network was trained with, as its file says; its LR images are such.
 
     Returns:
         The centres of the photographs' LR images, `(1, 3, H, W)` in [0, 1].
@@ -32,14 +35,21 @@ def read_calibration(folder: StrPath | None, scale: int) -> list[np.ndarray]:
         SrkdError: an image cannot be read.
     """
     from srkd.data import EMBEDDED_TRAIN, embedded_photos, read_pair
+    from srkd.data.degrade import draw_lr, draw_rng
+    from srkd.degradation import make_degradation
     from srkd.images.folders import list_images
 
     paths = list_images(folder) if folder is not None else embedded_photos(EMBEDDED_TRAIN)
     chosen = paths[:: -(-len(paths) // _IMAGES)]
-    say(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}")
+    mix = make_degradation(degradation)
+    how = f", degraded as in training ({mix.preset})" if mix else ""
+    say(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}{how}")
     # Not the HR photographs: LR images have sharper edges, and it is at edges that clipping shows.
-    images = [_centre(read_pair(path, None, scale).lr) for path in chosen]
-    return [to_planes(image) for image in images]
+    images = []
+    for number, path in enumerate(chosen):
+        pair = read_pair(path, None, scale)
+        images.append(draw_lr(pair.lr, pair.hr, draw_rng(0, "0", number), mix) if mix else pair.lr)
+    return [to_planes(_centre(image)) for image in images]
 
 
 def _centre(image: np.ndarray) -> np.ndarray:
