@@ -96,13 +96,16 @@ class Measured(NamedTuple):
         """What it loses, in dB."""
         return self.full - self.own
 
-    def describe(self) -> str:
-        """The result in words."""
-        slower = ": slower than fp32 on this machine" if self.ratio > SLOWER else ""
-        return (
+    def describe(self, timed: bool = True) -> str:
+        """The result in words, with the run time unless it says nothing."""
+        text = (
             f"{self.own:.2f} dB on {self.photographs} photographs (fp32: {self.full:.2f} dB), "
-            f"{self.between:.1f} dB between the two, {self.ratio:.2f} times the fp32 run time{slower}"
+            f"{self.between:.1f} dB between the two"
         )
+        if timed:
+            text += f", {self.ratio:.2f} times the fp32 run time"
+            text += ": slower than fp32 on this machine" if self.ratio > SLOWER else ""
+        return text
 
 
 def measure_precision(run: Run, plain: Run, scale: int) -> Measured:

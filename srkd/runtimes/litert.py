@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from srkd.errors import SrkdError, first_line
 from srkd.runtimes.runner import Run
@@ -20,7 +21,8 @@ def open_file(path: Path) -> Run:
     """
     interpreters = importlib.import_module("ai_edge_litert.interpreter")
     try:
-        runner = interpreters.Interpreter(str(path), num_threads=count_threads())
+        # As many as the runtimes that it is compared with.
+        runner = interpreters.Interpreter(str(path), num_threads=torch.get_num_threads())
         runner.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise SrkdError(f"{path} is not a model that LiteRT can open: {first_line(error)}") from error
@@ -33,10 +35,3 @@ def open_file(path: Path) -> Run:
         return np.ascontiguousarray(runner.get_tensor(result["index"]).transpose(0, 3, 1, 2))
 
     return run
-
-
-def count_threads() -> int:
-    """As many threads as torch runs on, where the others of a comparison run on as many as they like."""
-    import torch
-
-    return torch.get_num_threads()
