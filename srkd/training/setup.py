@@ -164,11 +164,12 @@ def make_fabric(recipe: Recipe) -> Fabric:
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     alone = recipe.devices * recipe.nodes == 1
+    accelerator, _, number = recipe.device.partition(":")
     strategy = "auto" if alone else DDPStrategy(timeout=_HANG, **_keep_buffers())
     try:
         return Fabric(
-            accelerator=recipe.device,
-            devices=recipe.devices,
+            accelerator=accelerator,
+            devices=[int(number)] if number else recipe.devices,
             num_nodes=recipe.nodes,
             strategy=strategy,
             precision=recipe.precision,  # type: ignore[arg-type]  # any text; Fabric refuses unknown ones
