@@ -21,9 +21,9 @@ sides = st.integers(1, 400)
 def test_one_side_is_exact_and_the_other_keeps_the_shape(height, width, wanted):
     if wanted <= 64 * min(height, width) * min(1, height / width, width / height):
         made = Size(width=wanted).of(height, width, 4)
-        assert made[1] == wanted and abs(made[0] - height * wanted / width) <= 0.5 or made[0] == 1
+        assert (made[1] == wanted and abs(made[0] - height * wanted / width) <= 0.5) or made[0] == 1
         made = Size(height=wanted).of(height, width, 4)
-        assert made[0] == wanted and abs(made[1] - width * wanted / height) <= 0.5 or made[1] == 1
+        assert (made[0] == wanted and abs(made[1] - width * wanted / height) <= 0.5) or made[1] == 1
 
 
 @given(sides, sides, st.integers(1, 4000), st.integers(1, 4000))
