@@ -7,11 +7,11 @@ from typing import Any, TypedDict, get_type_hints
 
 import yaml
 
+from srkd.arguments import check_device
 from srkd.config import Stage, build, override_stages
 from srkd.degradation import Degradation, make_degradation, shorten
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath
-from srkd.runtimes import check_device
 from srkd.strategies import STRATEGIES
 
 _COUNTS = ("members", "critics", "devices", "nodes", "accumulate", "save_every", "keep", "validate_every")

@@ -72,7 +72,7 @@ def demo(
     if port is not None:
         check_whole("port", port, 0, 65535)
     names = [weights] if isinstance(weights, str | Path) else list(weights or ())
-    with tempfile.TemporaryDirectory(prefix="srkd-demo-") as folder, _bind(port, folder) as server:
+    with tempfile.TemporaryDirectory(prefix="srkd-demo-") as folder, bind(port, folder) as server:
         write_site(names or find_pair(default_weights()), Path(folder), runtime)
         try:
             answer(f"http://{HOST}:{server.server_port}/ upscales in the browser; end with Ctrl-C")
@@ -81,7 +81,7 @@ def demo(
             answer("ended")
 
 
-def _bind(port: int | None, folder: str) -> ThreadingHTTPServer:
+def bind(port: int | None, folder: str) -> ThreadingHTTPServer:
     """A server on a port, or on the first that is free."""
     for number in range(PORT, PORT + TRIES) if port is None else (port,):
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from srkd.arguments import check_device
 from srkd.commands.evaluating.scoring import Measures, Model, score_images, summarise
 from srkd.commands.evaluating.words import check_options, name_apart, open_runners, sort_words, split_variants
 from srkd.data import Pair
@@ -19,7 +20,7 @@ from srkd.files import StrPath, write_text
 from srkd.metrics import protocol_name
 from srkd.metrics.named import Metric, describe, find_metric
 from srkd.reports.scores import image_table, list_partial, mean_table, to_csv, to_latex
-from srkd.runtimes import Device, check_device
+from srkd.runtimes import Device
 from srkd.runtimes.runner import Runner
 from srkd.terminal import Progress, note, reports, say, show
 from srkd.terminal import progress as progress_of

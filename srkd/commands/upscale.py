@@ -19,7 +19,15 @@ from srkd.upscaling.enlarge import enlarge_file
 from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
-from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights, open_fastest
+from srkd.upscaling.opening import (
+    BICUBIC,
+    Backend,
+    Device,
+    Precision,
+    RunnerOptions,
+    default_weights,
+    open_fastest,
+)
 from srkd.upscaling.sharpness import find_pair
 from srkd.upscaling.sizes import Size, parse_size
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
@@ -120,24 +128,21 @@ def upscale(
     with replace_streams(_check_inputs(images), out, format) as (inputs, target, shown):
         plan = _plan(inputs, target, format)
         settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
-        # Journals of before had no more than these.
-        settings |= {"size": size.describe()} if size.in_pixels else {}
-        settings |= {"seamless": True} if seamless else {}
+        # Only where they are asked for: earlier journals have no more than these.
+        settings |= {k: v for k, v in {"size": size.in_pixels, "seamless": seamless}.items() if v}
         journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
         todo = _leave_out_done(plan, journal, overwrite)
         if not todo:
             say(f"all {len(plan.jobs)} images were upscaled before -> {shown}")
             _complain(plan.failures, len(plan.failures), "images or folders")
             return []
-        model = open_fastest(
-            weights,
-            scale,
-            backend=backend,
-            device=device,
-            precision=precision,
-            threads=threads,
-            sharpness=sharpness,
-        )
+        how: RunnerOptions = {
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
+        }
+        model = open_fastest(weights, scale, sharpness=sharpness, **how)
         runner = average_flips(model) if tta else model
         options = {"quality": quality, "tile": side, "megapixels": megapixels, "seamless": seamless}
         made, failures = _enlarge_all(runner, todo, size, options, None if plan.alone else journal)
