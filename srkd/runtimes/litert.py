@@ -10,8 +10,12 @@ from srkd.errors import SrkdError, first_line
 from srkd.runtimes.runner import Run
 
 
-def open_file(path: Path) -> Run:
+def open_file(path: Path, threads: int | None = None) -> Run:
     """Opens a `.tflite` file that srkd exported.
+
+    Args:
+        path: the file.
+        threads: of the CPU; as many as torch runs on when None.
 
     Returns:
         A function from float32 `(N, 3, H, W)` in [0, 1], of the file's size, to `(N, 3, scale*H, scale*W)`.
@@ -21,8 +25,7 @@ def open_file(path: Path) -> Run:
     """
     interpreters = importlib.import_module("ai_edge_litert.interpreter")
     try:
-        # As many as the runtimes that it is compared with.
-        runner = interpreters.Interpreter(str(path), num_threads=torch.get_num_threads())
+        runner = interpreters.Interpreter(str(path), num_threads=threads or torch.get_num_threads())
         runner.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise SrkdError(f"{path} is not a model that LiteRT can open: {first_line(error)}") from error
