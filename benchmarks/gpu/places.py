@@ -25,7 +25,7 @@ from srkd.images.writing import write_image
 ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = ROOT / "benchmarks" / "validation.sha256"
 # Of a dry run: photographs, their sides, and what is trained on.
-FEW, SIDE, STEPS = 4, 192, 2
+FEW, SIDE, STEPS = 3, 192, 2
 TINY = {"batch": 2, "crop": 64}
 
 
@@ -107,10 +107,9 @@ class Places:
 
         jobs = 1 if self.dry else os.cpu_count() or 1
         options = {"val": self.held_out, "jobs": jobs if "degradation" in options else 1, **options}
-        with timed(f"preparing {name}"):
-            # Another part may be preparing the same.
-            with FileLock(self.work / f"{name}.lock"):
-                srkd.prepare(self.photos, self.work / name, **options)
+        # Another part may be preparing the same.
+        with timed(f"preparing {name}"), FileLock(self.work / f"{name}.lock"):
+            srkd.prepare(self.photos, self.work / name, **options)
         return self.work / name
 
     def write(self, name: str, result: dict[str, Any]) -> None:

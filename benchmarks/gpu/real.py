@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import srkd
 from benchmarks.common import run_script
-from benchmarks.gpu.places import Places, options, timed
+from benchmarks.gpu.places import Places, options, read_json, timed
 from benchmarks.gpu.recipes import base, finish, train_beside, write
 from srkd.data.sets import read_hash_list
 from srkd.errors import UsageError
@@ -85,8 +85,10 @@ def table(places: Places, students: dict[str, Path]) -> None:
 
 def work(arguments: Namespace) -> None:
     places = Places(arguments)
-    if not (places.work / "real" / "manifest.json").is_file():
-        raise UsageError("there are no stored pairs; call the part `teacher` first")
+    if not (read_json(places.work / "real" / "manifest.json") or {}).get("teachers"):
+        raise UsageError(
+            "there are no stored pairs with the teacher's outputs; call the part `teacher` first"
+        )
     runs = make_recipes(places)
     with timed("training"):
         failed = train_beside(places, runs, places.left / 60 * (1 - TABLE))

@@ -29,7 +29,7 @@ def work(arguments: Namespace) -> None:
         words: list[object] = ["benchmarks/train_step.py", "--data", packed, "--precision", precision]
         words += ["--device", places.device, "--json", places.results / f"gpu-train_step-{precision}.json"]
         words += (
-            ["--turns", "2", "--batch", "2", "--crop", "64"]
+            ["--turns", "2", "--batch", "2", "--crop", "32"]
             if places.dry
             else ["--turns", "6", "--batch", "16"]
         )

@@ -40,11 +40,12 @@ def measure(places: Places) -> dict[str, float]:
         shutil.rmtree(path, ignore_errors=True)
     folder.mkdir()
     paths = list_images(places.photos)
-    for number in np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths))).astype(int):
+    for number in np.linspace(0, len(paths) - 1, min(2 if places.dry else SAMPLE, len(paths))).astype(int):
         shutil.copy(paths[number], folder / f"{number}{paths[number].suffix}")
     jobs = 1 if places.dry else os.cpu_count() or 1
     seconds = []
-    for draws in (1, 2 if places.dry else 5):
+    counts = (2, 1) if places.dry else (1, 5)
+    for draws in counts:
         shutil.rmtree(packed, ignore_errors=True)
         began = time.monotonic()
         srkd.prepare(folder, packed, degradation=MIX, draws=draws, jobs=jobs)
@@ -53,7 +54,7 @@ def measure(places: Places) -> dict[str, float]:
     srkd.prepare(folder, packed, degradation=MIX, draws=draws, **arguments_of(places))
     enlarging = time.monotonic() - began
     megapixels = (packed / "hr.u8").stat().st_size / 3e6
-    drawing = max(seconds[1] - seconds[0], 1e-3) / (draws - 1) / megapixels
+    drawing = max((seconds[1] - seconds[0]) / (counts[1] - counts[0]), 1e-3) / megapixels
     sample = sum(path.stat().st_size for path in list_images(folder))
     whole = sum(path.stat().st_size for path in paths)
     return {
@@ -75,7 +76,7 @@ def work(arguments: Namespace) -> None:
             found["degrade_seconds_per_megapixel"] + found["teacher_seconds_per_megapixel"]
         )
         draws = int((places.left - found["start_seconds"]) * SAFE / each)
-        found["draws"] = 2 if places.dry else min(max(draws, 1), MOST)
+        found["draws"] = 1 if places.dry else min(max(draws, 1), MOST)
         write_json(chosen, found)
     print(found, flush=True)
     began = time.monotonic()
