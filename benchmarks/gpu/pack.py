@@ -103,7 +103,7 @@ def version(name: str) -> str:
 
 def trunks() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """ST-LPIPS's AlexNet; its VGG16 up to the shallow taps; and whole. Convolutions are stored in half
-    precision, which changes a distance by about a thousandth of itself.
+    precision, which changed the distances of an image by a ten-thousandth of themselves.
 
     Raises:
         UsageError: stlpips-pytorch is not installed.
