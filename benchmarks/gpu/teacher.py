@@ -6,6 +6,7 @@
 Some photographs are prepared first; their speed decides the number of draws. Writes gpu-teacher.json.
 """
 
+import importlib
 import os
 import shutil
 import sys
@@ -35,6 +36,7 @@ def arguments_of(places: Places) -> dict[str, Any]:
 
 def measure(places: Places) -> dict[str, float]:
     """Seconds of the processes' start, and for a megapixel of HR to be degraded once and enlarged once."""
+    importlib.import_module("srkd.data.degrade")  # takes seconds, which are nobody's
     folder, packed = places.work / "sample", places.work / "sample_packed"
     for path in (folder, packed):
         shutil.rmtree(path, ignore_errors=True)
