@@ -1,6 +1,6 @@
 """Stored degraded pairs with Real-ESRGAN x4plus's outputs, in as many draws as the minutes allow.
 
-    python benchmarks/gpu/teacher.py --photos PHOTOS --teacher realesrgan-x4plus.param [--minutes 3]
+    python benchmarks/gpu/teacher.py --photos PHOTOS --teacher realesrgan-x4plus.param [--minutes 2.5]
         [--dry-run]
 
 Some photographs are prepared first; their speed decides the number of draws. Writes gpu-teacher.json.
@@ -98,4 +98,4 @@ def work(arguments: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_script(options(__doc__, 3), work)
+    run_script(options(__doc__, 2.5), work)
