@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in parts that can be called one by one and go on where they were stopped; for a
 # machine without network. benchmarks/gpu/README.md says what each part does and needs.
-#   benchmarks/gpu.sh [--dry-run] PART...     check, speed, teacher, real, psnr, gan, psnr+gan (side by side), all
+#   benchmarks/gpu.sh [--dry-run] PART[=MINUTES]...
+#       PART: check, speed, teacher, real, psnr, gan, psnr+gan (side by side), all
 #   benchmarks/gpu.sh pack OUT ...            here, with a network: the bundles that the machine needs
 # From the environment: PYTHON (python3), WORK (runs/gpu), GIVEN (given: what the bundles hold), PHOTOS, TEACHER,
-# SETS (from GIVEN), MINUTES (of each part), OUT (a folder for results.tar.gz).
+# SETS (from GIVEN), OUT (a folder for results.tar.gz).
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-PYTHON=${PYTHON:-python3} GIVEN=${GIVEN:-given} WORK=${WORK:-runs/gpu}
-PHOTOS=${PHOTOS:-$GIVEN/photos} SETS=${SETS:-$GIVEN/sets} TEACHER=${TEACHER:-$GIVEN/models/realesrgan-x4plus.param}
-
+PYTHON=${PYTHON:-python3} root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ "${1:-}" = pack ]; then
     shift
-    PYTHONPATH=. exec "$PYTHON" benchmarks/gpu/pack.py "$@"
+    PYTHONPATH=$root exec "$PYTHON" "$root/benchmarks/gpu/pack.py" "$@"
 fi
+# Paths are those of where it was called.
+for name in GIVEN WORK PHOTOS TEACHER SETS OUT; do
+    [ -z "${!name:-}" ] || printf -v "$name" %s "$(realpath -m "${!name}")"
+done
+cd "$root" || exit 1
+GIVEN=${GIVEN:-$root/given} WORK=${WORK:-$root/runs/gpu}
+PHOTOS=${PHOTOS:-$GIVEN/photos} SETS=${SETS:-$GIVEN/sets} TEACHER=${TEACHER:-$GIVEN/models/realesrgan-x4plus.param}
+
 dry=()
 if [ "${1:-}" = --dry-run ]; then
     dry=(--dry-run)
@@ -21,9 +27,15 @@ if [ "${1:-}" = --dry-run ]; then
     # Where other work runs, threads that wait for one another are the slowest.
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 fi
-[ $# -gt 0 ] || { sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+declare -A minutes=([check]=4 [speed]=4 [teacher]=2.5 [real]=6.5 [psnr]=5 [gan]=5)
 parts=()
-for part in "$@"; do
+for word in "$@"; do
+    part=${word%%=*}
+    if [ "$part" != "$word" ]; then
+        [[ ${word#*=} =~ ^[0-9]+([.][0-9]+)?$ ]] || { echo "gpu.sh: $word: minutes are a number" >&2; exit 2; }
+        for each in ${part/+/ }; do minutes[$each]=${word#*=}; done
+    fi
     case $part in
     all) parts+=(check speed teacher real psnr+gan) ;;
     check | speed | teacher | real | psnr | gan | psnr+gan) parts+=("$part") ;;
@@ -31,20 +43,18 @@ for part in "$@"; do
     esac
 done
 
-# Packages that the machine lacks, from the bundle; once.
-site=$PWD/$WORK/site
+# Packages that the machine lacks, from the bundles.
+site=$WORK/site
 if [ -d "$GIVEN/wheels" ] && [ ! -f "$site/.whole" ]; then
     mkdir -p "$site"
     "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --disable-pip-version-check \
-        --root-user-action=ignore --upgrade --target "$site" "$GIVEN"/wheels/*.whl || exit 1
-    cp -r "$GIVEN"/packages/. "$site" && touch "$site/.whole"
+        --root-user-action=ignore --upgrade --target "$site" "$GIVEN"/wheels/*.whl && touch "$site/.whole" || exit 1
 fi
-export PYTHONPATH=$PWD:$site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 TORCHINDUCTOR_FX_GRAPH_CACHE=1
+[ ! -d "$GIVEN/packages" ] || cp -r "$GIVEN"/packages/. "$site" || exit 1
+export PYTHONPATH=$root:$site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 TORCHINDUCTOR_FX_GRAPH_CACHE=1
 
 results=$WORK${dry:+/dry}/results
 mkdir -p "$results"
-# Seconds beyond which a part is stopped, whatever it does; each keeps to its own minutes itself.
-declare -A limits=([check]=400 [speed]=420 [teacher]=330 [real]=570 [psnr]=480 [gan]=480)
 
 # run PART: one part, with its log; the command that repeats it is the first line.
 run() {
@@ -53,9 +63,13 @@ run() {
     [ -d "$PHOTOS" ] && words+=(--photos "$PHOTOS")
     [ -d "$SETS" ] && words+=(--sets "$SETS")
     [ -f "$TEACHER" ] && words+=(--teacher "$TEACHER")
-    words+=(${MINUTES:+--minutes "$MINUTES"} "${dry[@]}")
+    # Where a dry run shares its cores, it takes long.
+    words+=(--minutes "$([ ${#dry[@]} -gt 0 ] && echo 15 || echo "${minutes[$part]}")" "${dry[@]}")
+    # A part keeps to its minutes itself; beyond this it is stopped, whatever it does.
+    local limit
+    limit=$(awk -v minutes="${words[-1 - ${#dry[@]}]}" 'BEGIN { print int(60 * minutes + 90) }')
     echo "== $part: $PYTHON ${words[*]}"
-    timeout -s TERM -k 40 "${limits[$part]}" "$PYTHON" "${words[@]}" 2>&1 | tee -a "$results/$part.log"
+    timeout -s TERM -k 40 "$limit" "$PYTHON" "${words[@]}" 2>&1 | tee -a "$results/$part.log"
     code=${PIPESTATUS[0]}
     echo "== $part: exit $code after $((SECONDS - began)) s; to go on or repeat: benchmarks/gpu.sh ${dry[*]} $part"
     return "$code"

@@ -1,6 +1,6 @@
 """The tests with CUDA, and how near half precision comes to full when upscaling.
 
-    python benchmarks/gpu/check.py [--sets SETS] [--minutes 5] [--dry-run]
+    python benchmarks/gpu/check.py [--sets SETS] [--minutes 4] [--dry-run]
 
 Writes gpu-parity.json and gpu-tests.json (counts, what failed and why, apart what failed for a missing
 package), and pytest's log.
@@ -131,4 +131,4 @@ def work(arguments: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_script(options(__doc__, 5), work)
+    run_script(options(__doc__, 4), work)

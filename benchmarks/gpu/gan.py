@@ -1,6 +1,6 @@
 """The GAN-trained teacher, then the sharp student, as benchmarks/strategies has them, for longer.
 
-python benchmarks/gpu/gan.py --photos PHOTOS [--sets SETS] [--minutes 6] [--dry-run]
+python benchmarks/gpu/gan.py --photos PHOTOS [--sets SETS] [--minutes 5] [--dry-run]
 """
 
 import sys
@@ -38,4 +38,4 @@ def work(arguments: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_script(options(__doc__, 6), work)
+    run_script(options(__doc__, 5), work)

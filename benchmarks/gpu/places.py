@@ -101,15 +101,25 @@ class Places:
         folders = {name: self.sets / "benchmark" / name for name in ("Set5", "Set14")} if self.sets else {}
         return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
-    def prepared(self, name: str, **options: Any) -> Path:
-        """A set packed from the photographs, which is packed once."""
+    @property
+    def pictures(self) -> Path:
+        """What speed is measured on: photographs, or where there are none Set14's."""
+        sets = self.benchmarks()
+        return sets["Set14"] / "HR" if "Set14" in sets and not self._photos else self.photos
+
+    def prepared(self, name: str, photos: Path | None = None, **options: Any) -> Path:
+        """A set packed from the photographs, or from others, which is packed once."""
         import srkd
 
         jobs = 1 if self.dry else os.cpu_count() or 1
-        options = {"val": self.held_out, "jobs": jobs if "degradation" in options else 1, **options}
+        options = {
+            "val": None if photos else self.held_out,
+            "jobs": jobs if "degradation" in options else 1,
+            **options,
+        }
         # Another part may be preparing the same.
         with timed(f"preparing {name}"), FileLock(self.work / f"{name}.lock"):
-            srkd.prepare(self.photos, self.work / name, **options)
+            srkd.prepare(photos or self.photos, self.work / name, **options)
         return self.work / name
 
     def write(self, name: str, result: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """A wide SPAN trained for PSNR, then students of its stored outputs, side by side.
 
-python benchmarks/gpu/psnr.py --photos PHOTOS [--sets SETS] [--minutes 6] [--dry-run]
+python benchmarks/gpu/psnr.py --photos PHOTOS [--sets SETS] [--minutes 5] [--dry-run]
 """
 
 import sys
@@ -61,4 +61,4 @@ def work(arguments: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_script(options(__doc__, 6), work)
+    run_script(options(__doc__, 5), work)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from benchmarks.gpu.places import ROOT, TINY, Places
+from benchmarks.ship import convert
 from srkd.config import merge
 from srkd.files import write_text
 
@@ -64,13 +65,14 @@ def train_beside(
 
 
 def finish(places: Places, part: str, found: Mapping[str, Path], failed: Sequence[str]) -> None:
-    """Keeps weights under their names and scores them on the benchmarks; ends with 1 where some failed."""
+    """Keeps weights under their names, merged and in half precision, and scores them on the benchmarks; ends
+    with 1 where some failed."""
     kept = []
     (places.results / "weights").mkdir(exist_ok=True)
     for name, path in found.items():
         if path.is_file():
-            target = places.results / "weights" / f"{name}.safetensors"
-            shutil.copy(path, target)
+            critic = path.with_name(f"{path.stem}_discriminator.safetensors").is_file()
+            target = convert(path, name, places.results / "weights", critic)
             shutil.copy(path.parent / "log.jsonl", places.results / f"{name}.jsonl")
             kept.append(target)
     sets = places.benchmarks()

@@ -1,6 +1,6 @@
 """Speed on the GPU: the training step, what it waits for, and upscaling.
 
-    python benchmarks/gpu/speed.py [--photos PHOTOS] [--minutes 5] [--dry-run]
+    python benchmarks/gpu/speed.py [--photos PHOTOS] [--sets SETS] [--minutes 4] [--dry-run]
 
 Writes gpu-upscale.json, gpu-loader.json and, for each precision, gpu-train_step-PRECISION.json.
 """
@@ -21,8 +21,8 @@ PRECISIONS = ("bf16-mixed", "32-true", "16-mixed")
 def work(arguments: Namespace) -> None:
     places = Places(arguments)
     with timed("upscaling"):
-        places.write("upscale", upscaling.measure(places, places.photos))
-    packed = places.prepared("few", val=None)
+        places.write("upscale", upscaling.measure(places, places.pictures))
+    packed = places.prepared("few", places.pictures)
     with timed("loader"):
         places.write("loader", loader.measure(places, packed))
     for number, precision in enumerate(PRECISIONS[1:2] if places.dry else PRECISIONS):
@@ -43,4 +43,4 @@ def work(arguments: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_script(options(__doc__, 5), work)
+    run_script(options(__doc__, 4), work)

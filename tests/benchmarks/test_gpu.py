@@ -171,6 +171,10 @@ def test_misuse_is_told(tmp_path):
     if sys.platform == "win32":
         return
     script = ROOT / "benchmarks" / "gpu.sh"
-    for words, told in ((["speeed"], "no part speeed; choose from: check"), ([], "")):
+    for words, told in (
+        (["speeed"], "no part speeed; choose from: check"),
+        (["real=x"], "minutes are a number"),
+        ([], ""),
+    ):
         done = subprocess.run([script, *words], capture_output=True, text=True)
         assert done.returncode == 2 and told in done.stderr
