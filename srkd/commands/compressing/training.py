@@ -192,10 +192,9 @@ def plan_steps(
     ]
     if short:
         raise UsageError(
-            f"--hours leaves {seconds / 60:.1f} minutes for training, and the least that is worth "
-            f"starting takes "
-            f"{max(short) / 60:.1f} minutes more or less; raise --hours "
-            f"{max(short) / max(seconds, 1e-9):.1f} times"
+            f"--hours leaves {seconds / 60:.2g} minutes for training, and {LEAST_STEPS} steps of each "
+            f"stage take "
+            f"{max(short) / 60:.2g}; raise --hours {max(short) / seconds:.1f} times"
         )
     return plans
 
