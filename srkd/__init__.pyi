@@ -20,6 +20,7 @@ from .commands.prepare import prepare as prepare
 from .commands.profile import profile as profile
 from .commands.quickstart import quickstart as quickstart
 from .commands.runs import list_runs as list_runs
+from .commands.stop import stop as stop
 from .commands.taps import list_taps as list_taps
 from .commands.train import train as train
 from .commands.upscale import upscale as upscale

@@ -32,7 +32,7 @@ PANELS = {
     "Compress": "compress profile",
     "Use a network": "upscale demo evaluate export interpolate card",
     "Train one": "train distill finetune mutual extend compare",
-    "Data and runs": "prepare degrade runs estimate config",
+    "Data and runs": "prepare degrade runs stop estimate config",
     "Look up": "models taps backends",
     "Start": "quickstart",
 }

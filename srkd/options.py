@@ -42,6 +42,8 @@ METAVARS = {
     **dict.fromkeys(("out", "data", "replay", "val", "old", "runtime"), "PATH"),
     **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config", "architecture"), "NAME"),
     "set": "PATH=VALUE",
+    "device": "auto|cpu|mps|cuda|cuda:N",
+    "fit": "WIDTHxHEIGHT",
     "degradation": "NAME|YAML",
 }
 # Lists that take all words up to the next option; of others, the option is repeated.

@@ -19,8 +19,17 @@ from srkd.upscaling.enlarge import enlarge_file
 from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
-from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights, open_fastest
+from srkd.upscaling.opening import (
+    BICUBIC,
+    Backend,
+    Device,
+    Precision,
+    RunnerOptions,
+    default_weights,
+    open_fastest,
+)
 from srkd.upscaling.sharpness import find_pair
+from srkd.upscaling.sizes import Size, parse_size
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
 from srkd.weights.catalogue import find_weights
 
@@ -46,6 +55,10 @@ def upscale(
     *,
     weights: StrPath | None = None,
     scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    fit: str | None = None,
+    seamless: bool = False,
     sharpness: float | None = None,
     format: Literal["keep", "png", "jpg", "webp", "tiff", "bmp", "avif"] = "keep",
     quality: int | None = None,
@@ -73,6 +86,12 @@ def upscale(
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
+        width: of the output in pixels, in the place of `scale`; the height follows.
+        height: of the output in pixels, in the place of `scale`; the width follows.
+        fit: the largest output that fits into a box, as `3840x2160`, in the place of `scale`. What is as
+            large already is resampled without a network, as with `width` and `height`.
+        seamless: the image's opposite borders meet, as of a texture that is laid as tiles; they still do in
+            the output.
         sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones; between them their
             weights are interpolated, as `srkd interpolate` does.
         format: of the files in a folder; `keep` is the input's (PNG where that cannot be written).
@@ -83,7 +102,7 @@ def upscale(
             0 takes the whole image at once.
         backend: `onnxruntime`, `torch`, `openvino` or `ncnn`; `auto` is torch on a GPU, ONNX Runtime on a
             CPU, and for files of others what runs them.
-        device: where torch runs.
+        device: where torch runs: `cpu`, `mps`, `cuda`, or one of several GPUs, `cuda:1`.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
         threads: CPU threads; all cores when not given.
         megapixels: images whose header declares more megapixels are rejected.
@@ -99,9 +118,8 @@ def upscale(
         SrkdError: some image could not be read or written; the others are done.
     """
     side = None if isinstance(tile, str) and tile == "auto" else tile
-    check_options(
-        tile=side, quality=quality, scale=scale, threads=threads, megapixels=megapixels, sharpness=sharpness
-    )
+    check_options(tile=side, quality=quality, threads=threads, megapixels=megapixels, sharpness=sharpness)
+    size = parse_size(scale, width, height, fit)
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
     check_path("out", out)
@@ -110,35 +128,34 @@ def upscale(
     with replace_streams(_check_inputs(images), out, format) as (inputs, target, shown):
         plan = _plan(inputs, target, format)
         settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
+        # Only where they are asked for: earlier journals have no more than these.
+        settings |= {k: v for k, v in {"size": size.in_pixels, "seamless": seamless}.items() if v}
         journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
         todo = _leave_out_done(plan, journal, overwrite)
         if not todo:
             say(f"all {len(plan.jobs)} images were upscaled before -> {shown}")
             _complain(plan.failures, len(plan.failures), "images or folders")
             return []
-        model = open_fastest(
-            weights,
-            scale,
-            backend=backend,
-            device=device,
-            precision=precision,
-            threads=threads,
-            sharpness=sharpness,
-        )
+        how: RunnerOptions = {
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
+        }
+        model = open_fastest(weights, scale, sharpness=sharpness, **how)
         runner = average_flips(model) if tta else model
-        factor = scale or model.scale
-        options = {"quality": quality, "tile": side, "megapixels": megapixels}
-        made, failures = _enlarge_all(runner, todo, factor, options, None if plan.alone else journal)
+        options = {"quality": quality, "tile": side, "megapixels": megapixels, "seamless": seamless}
+        made, failures = _enlarge_all(runner, todo, size, options, None if plan.alone else journal)
     # Standard output has the image only now.
     with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
-        say(f"{_summarise(plan, len(todo), len(made), factor, model)} -> {shown}")
+        say(f"{_summarise(plan, len(todo), len(made), size, model)} -> {shown}")
         what = "images or folders" if plan.failures else "images"
         _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
     return [] if shown == STANDARD_OUTPUT else made
 
 
 def _enlarge_all(
-    runner: Runner, jobs: Sequence[Job], scale: float, options: dict[str, Any], journal: Journal | None
+    runner: Runner, jobs: Sequence[Job], size: Size, options: dict[str, Any], journal: Journal | None
 ) -> tuple[list[Path], list[str]]:
     """Enlarges images, and says what they lose by their formats; returns the files written and what went
     wrong.
@@ -146,16 +163,17 @@ def _enlarge_all(
     Args:
         runner: what enlarges.
         jobs: the images and their outputs.
-        scale: result size over the source's.
+        size: the results'.
         options: of `enlarge_file`.
         journal: takes note of what is done; without it the first error is raised.
     """
     made, failures = [], []
     lost: dict[str, list[str]] = {}
+    unchanged = []
     with progress_of("upscaling", sum(measure(job.source) for job in jobs), every=30) as advance:
         for job in jobs:
             try:
-                sentences = enlarge_file(runner, *job, scale, advance=advance, **options)
+                shrunk, sentences = enlarge_file(runner, *job, size, advance=advance, **options)
             except Exception as error:  # whatever one image does must not end the others
                 if journal is None:
                     raise
@@ -163,14 +181,20 @@ def _enlarge_all(
                 failures.append(told)
                 continue
             made.append(job.target)
+            unchanged += [job.source.name] if shrunk else []
             for sentence in sentences:
                 lost.setdefault(sentence, []).append(job.source.name)
             if journal is not None:
                 journal.add(job)
     for sentence, names in lost.items():
-        images = names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
-        note(f"{sentence}: {images}", "left out")
+        note(f"{sentence}: {_count(names)}", "left out")
+    if unchanged:
+        note(f"as large already, so resampled without the network: {_count(unchanged)}")
     return made, failures
+
+
+def _count(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
 
 
 def _check_inputs(images: Any) -> list[str]:
@@ -210,8 +234,9 @@ def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]
     return todo
 
 
-def _summarise(plan: _Plan, tried: int, made: int, scale: float, model: Runner) -> str:
-    said = f"upscaled {made} image{'s' * (made != 1)} x{scale:g} with {model.name} ({model.runtime})"
+def _summarise(plan: _Plan, tried: int, made: int, size: Size, model: Runner) -> str:
+    asked = size if size.in_pixels or size.scale else Size(model.scale)
+    said = f"upscaled {made} image{'s' * (made != 1)} {asked.describe()} with {model.name} ({model.runtime})"
     if tried < len(plan.jobs):
         said += f", {len(plan.jobs) - tried} were done before"
     return said
