@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from srkd.arguments import check_whole
+from srkd.arguments import check_device, check_whole
 from srkd.degradation import make_degradation
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
@@ -72,7 +72,7 @@ def compress(
     architecture: Sequence[str] | str | None = None,
     fresh: bool = False,
     seed: int = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: str = "auto",
     dry_run: bool = False,
     verbose: bool = True,
     progress: Progress | None = None,
@@ -131,6 +131,7 @@ def compress(
     given = dict(locals())
     formats = _as_list(format)
     _check(formats, hours, threads, seed, degradation)
+    check_device(device)
     from srkd.commands.compressing.pipeline import Pipeline
     from srkd.commands.compressing.steps import open_steps
 

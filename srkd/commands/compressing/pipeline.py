@@ -155,7 +155,7 @@ class Pipeline:
         # Absolute, so that a run is the same one from wherever the command is given again.
         place = self.steps.place("photographs").resolve()
         device = self.request.device
-        on_gpu = (best_device() if device == "auto" else device) == "cuda"
+        on_gpu = (best_device() if device == "auto" else device).startswith("cuda")
         return training.Settings(
             str(place / "packed"),
             str(place / "held"),

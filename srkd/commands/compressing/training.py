@@ -147,7 +147,7 @@ def make_recipe(
         scale=settings.scale,
         stages=stages,
         seed=settings.seed,
-        device=settings.device,  # type: ignore[arg-type]  # one of its words, checked as the command begins
+        device=settings.device,
         precision=settings.precision,
         validate_every=max(total // _VALIDATIONS, 1),
         save_every=plan["save_every"],
