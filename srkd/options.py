@@ -25,7 +25,9 @@ PANELS = {
         "images weights model data sr folder first second recipe methods strategy teacher discriminator "
         "discriminator_options old replay val lr scale"
     ),
-    "Where it goes and runs": "out json csv latex format overwrite port device backend threads jobs runtime",
+    "Where it goes and runs": (
+        "out json csv latex format overwrite port device backend threads jobs engine address runtime"
+    ),
 }
 OTHER = "How"
 # Options that `--set` does as well.

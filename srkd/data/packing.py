@@ -1,16 +1,17 @@
 """Photographs become the files of a packed data set."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from srkd.data.packed import HR, JOURNAL, LR, MANIFEST, VALIDATION, Appender, read_manifest
-from srkd.data.pairs import Pair, Source, iter_pairs
+from srkd.data.pairs import Pair, Source, iter_pairs, try_pair
 from srkd.data.sets import choose_validation, format_hash_list
 from srkd.degradation import make_degradation
+from srkd.engines import Cluster
 from srkd.errors import SrkdError, UsageError
 from srkd.files import write_text
 from srkd.terminal import note, say, track
@@ -20,7 +21,20 @@ DRAWN = ("degradation", "draws", "seed")
 LR_SOURCES = "lr_sources"
 
 
-def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool) -> dict[str, Any]:
+class Drawn(NamedTuple):
+    """A pair, or why there is none, and its LR images with what the manifest says of each."""
+
+    pair: Pair | SrkdError
+    draws: Iterable[tuple[dict[str, Any], np.ndarray]]
+
+
+def pack(
+    folder: Path,
+    files: Sequence[Source],
+    request: Mapping[str, Any],
+    skip_bad: bool,
+    cluster: Cluster | None = None,
+) -> dict[str, Any]:
     """Packs images, or what an earlier call left of them.
 
     Args:
@@ -30,6 +44,7 @@ def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip
             validation images, or None); with random degradations `degradation` (all its fields), `draws` and
             `seed`.
         skip_bad: leave out images that cannot be read.
+        cluster: what reads and degrades; this process when None.
 
     Returns:
         The manifest.
@@ -59,17 +74,16 @@ def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip
         packed, done = (packed + 1, 0) if whole else (packed, entry["draw"] + 1)
     if packed or done:
         say(f"continuing after {packed} of {len(files)} images")
-    scale, total = request["scale"], len(files) - packed
+    total = len(files) - packed
     try:
-        found = track(iter_pairs(files[packed:], scale), f"packing {total} images", total)
-        for (_, pair), (name, _) in zip(found, request["sources"][packed:], strict=True):
+        found = track(_read(files[packed:], request, done, cluster), f"packing {total} images", total)
+        for (pair, drawn), (name, _) in zip(found, request["sources"][packed:], strict=True):
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
                 entry = {"name": name, "sha256": pair.sha256, "height": height, "width": width}
-                for facts, lr in _draw(pair, request, done):
+                for facts, lr in drawn:
                     first = {HR: pair.hr} if not facts.get("draw") else {}
                     appender.append({**entry, **facts}, {**first, LR: lr})
-                done = 0
             elif skip_bad:
                 note(str(pair), "left out")
                 appender.append({"name": name, "left_out": str(pair)}, {})
@@ -91,6 +105,28 @@ def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip
         f"-> {folder}" + (f"; {left_out} left out, see {MANIFEST}" if left_out else "")
     )
     return manifest
+
+
+def _read(
+    files: Sequence[Source], request: Mapping[str, Any], done: int, cluster: Cluster | None
+) -> Iterator[Drawn]:
+    """Reads and degrades images, in order. Of the first, `done` draws are there already."""
+    if cluster is None:
+        for number, (_, pair) in enumerate(iter_pairs(files, request["scale"])):
+            lacks = isinstance(pair, SrkdError)
+            yield Drawn(pair, [] if lacks else _draw(pair, request, 0 if number else done))
+        return
+    # The list of all files is not for each worker.
+    common = {key: request[key] for key in ("scale", *DRAWN) if key in request}
+    items = ((source, 0 if number else done) for number, source in enumerate(files))
+    for _, found in cluster.run(_read_one, common, items, ordered=True):
+        yield Drawn(found, []) if isinstance(found, SrkdError) else found
+
+
+def _read_one(request: Mapping[str, Any], item: tuple[Source, int]) -> Drawn:
+    source, done = item
+    pair = try_pair(source, request["scale"])
+    return Drawn(pair, [] if isinstance(pair, SrkdError) else list(_draw(pair, request, done)))
 
 
 def _draw(pair: Pair, request: Mapping[str, Any], done: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
