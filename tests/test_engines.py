@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import SHORT, TINY, same
+from ray_work import die_once, note_start, square
 
 import srkd
 from srkd import SrkdError, UsageError
@@ -32,7 +32,9 @@ def address():
 
     local = Local(initialize_head=True, head_node_args=SMALL)
     # Workers import what the driver does.
-    ray.init(address=local.address, log_to_driver=False, configure_logging=False)
+    path = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))
+    workers = {"env_vars": {"PYTHONPATH": path}}
+    ray.init(address=local.address, log_to_driver=False, configure_logging=False, runtime_env=workers)
     yield local.address
     ray.shutdown()
     local.shutdown()
@@ -52,29 +54,6 @@ def many(tmp_path, photo):
 
 def images(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.name[0] != "."}
-
-
-def square(common, item):
-    if item == 3:
-        raise SrkdError("three")
-    if item == 4:
-        raise ValueError("four")
-    return common + item * item
-
-
-def die_once(marks, item):
-    """Kills its own worker the first time that it is given an item, and notes each attempt."""
-    mark = Path(marks) / str(item)
-    with mark.open("a") as file:
-        file.write("x")
-    if item == 2 and mark.stat().st_size == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
-def note_start(marks, item):
-    (Path(marks) / str(item)).touch()
-    return item
 
 
 def plainly(folder, out, **options):

@@ -22,6 +22,7 @@ from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
 from srkd.upscaling.many import enlarge_all, enlarge_here, enlarge_there
 from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights
+from srkd.upscaling.shards import SUFFIX
 from srkd.upscaling.sharpness import find_pair
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
 from srkd.upscaling.tasks import Facts, Opening
@@ -74,7 +75,8 @@ def upscale(
 
     Args:
         images: image files, quoted globs, or folders, whose structure is kept; `-` is standard input. URLs
-            that fsspec opens too, such as s3://bucket/photos/ or https://host/photo.jpg.
+            that fsspec opens too, such as s3://bucket/photos/ or https://host/photo.jpg; and tar archives by
+            name or glob, the shards of WebDataset, of which each becomes one.
         out: the file to write, or a folder (where names are kept); `-` is standard output. URLs too.
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
@@ -129,7 +131,7 @@ def upscale(
                 _complain(plan.failures, len(plan.failures), "images or folders")
                 return []
             opening = Opening(weights, scale, backend, device, precision, threads, sharpness, bool(tta))
-            options = {"quality": quality, "tile": side, "megapixels": megapixels}
+            options = {"quality": quality, "tile": side, "megapixels": megapixels, "format": format}
             with open_engine(engine, address) as cluster:
                 if cluster is None:
                     model = opening.open()
@@ -139,13 +141,14 @@ def upscale(
                     model = tasks.describe(cluster, opening, needs)
                     enlarge = partial(enlarge_there, cluster, opening, needs, options)
                 factor = scale or model.scale
-                made, failures = enlarge_all(enlarge, todo, factor, None if plan.alone else journal)
+                done = enlarge_all(enlarge, todo, factor, None if plan.alone else journal)
         # Standard output has the image only now.
         with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
-            say(f"{_summarise(plan, len(todo), len(made), factor, model)} -> {shown}")
+            count = done.images - len(done.failures)
+            say(f"{_summarise(plan, len(todo), count, factor, model)} -> {shown}")
             what = "images or folders" if plan.failures else "images"
-            _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
-        return [] if shown == STANDARD_OUTPUT or is_remote(out) else made
+            _complain([*plan.failures, *done.failures], done.images + len(plan.failures), what)
+        return [] if shown == STANDARD_OUTPUT or is_remote(out) else done.made
 
 
 def _check_inputs(images: Any) -> list[str]:
@@ -216,8 +219,11 @@ def _plan(texts: Sequence[str], out: Path, format: str) -> _Plan:
     alone = not inputs.from_folder and len(inputs.images) == 1 and not inputs.failures
     to_file = out.suffix != "" and not is_folder(out)
     if alone and to_file:
-        check_suffix(out)
         (source,) = inputs.images
+        if SUFFIX not in (source.suffix.lower(), out.suffix.lower()):
+            check_suffix(out)
+        elif source.suffix.lower() != out.suffix.lower():
+            raise UsageError(f"a shard becomes a shard: {source} and {out} must both end in {SUFFIX}")
         if _same_place(out, source):
             raise UsageError(f"{out} is the image to upscale; give another -o")
         return _Plan([Job(source, out)], inputs.failures, alone)
@@ -266,6 +272,8 @@ def _same_place(a: Path, b: Path) -> bool:
 
 
 def _rename(path: Path, format: str) -> Path:
+    if path.suffix.lower() == SUFFIX:
+        return path
     if format != "keep":
         return path.with_suffix(f".{format}")
     return path if path.suffix.lower() in FORMATS else path.with_suffix(".png")

@@ -17,7 +17,9 @@ from srkd.terminal import accept_all_characters
 def _end_with_parent() -> None:
     """Stops the run, as Ctrl-C does, when standard input ends: whoever started it, and holds the other end,
     is gone."""
-    sys.stdin.buffer.read()
+    # Not by sys.stdin, whose lock a thread that waits would keep from the interpreter's end.
+    while os.read(0, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srkd.engines import Cluster, Needs
 from srkd.errors import SrkdError, first_line
@@ -13,7 +13,17 @@ from srkd.terminal import note
 from srkd.terminal import progress as progress_of
 from srkd.upscaling import tasks
 from srkd.upscaling.journal import Job, Journal
+from srkd.upscaling.shards import Shard
 from srkd.upscaling.tasks import Opening
+
+
+class Outcome(NamedTuple):
+    """The files written, and what went wrong, in the order of the jobs; and how many images there were."""
+
+    made: list[Path]
+    failures: list[str]
+    images: int
+
 
 # Images that are begun together: what is noted in a store costs a file each time.
 BLOCK = 32
@@ -23,11 +33,8 @@ _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part(\.\w+)?")
 Enlarge = Callable[[Iterable[Job], float, Any], Iterator[tuple[int, Any]]]
 
 
-def enlarge_all(
-    enlarge: Enlarge, jobs: Sequence[Job], scale: float, journal: Journal | None
-) -> tuple[list[Path], list[str]]:
-    """Enlarges images, and says what they lose by their formats; returns the files written and what went
-    wrong, in the order of the jobs.
+def enlarge_all(enlarge: Enlarge, jobs: Sequence[Job], scale: float, journal: Journal | None) -> Outcome:
+    """Enlarges images, and says what they lose by their formats.
 
     Args:
         enlarge: what enlarges them.
@@ -57,7 +64,7 @@ def enlarge_all(
         if journal is not None:
             journal.publish()
             _sweep(jobs)
-    made, failures = [], []
+    made, failures, more = [], [], 0
     lost: dict[str, list[str]] = {}
     for number, job in enumerate(jobs):
         result = found[number]
@@ -66,12 +73,16 @@ def enlarge_all(
             failures.append(told if str(job.source) in told else f"{job.source}: {told}")
             continue
         made.append(job.target)
+        if isinstance(result, Shard):
+            failures += result.failures
+            more += result.images - 1
+            result = result.sentences
         for sentence in result:
             lost.setdefault(sentence, []).append(job.source.name)
     for sentence, names in lost.items():
         images = names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
         note(f"{sentence}: {images}", "left out")
-    return made, failures
+    return Outcome(made, failures, len(jobs) + more)
 
 
 def _sweep(jobs: Sequence[Job]) -> None:

@@ -13,6 +13,7 @@ from srkd.runtimes.runner import Runner, average_flips
 from srkd.upscaling.enlarge import enlarge_file
 from srkd.upscaling.journal import Job
 from srkd.upscaling.opening import open_fastest
+from srkd.upscaling.shards import SUFFIX, Shard, enlarge_shard
 
 
 class Opening(NamedTuple):
@@ -86,12 +87,16 @@ def _describe(_common: None, opening: Opening) -> Facts:
     return Facts(model.name, model.scale, model.runtime)
 
 
-def _enlarge(common: tuple[Opening, float, dict[str, Any]], job: Job) -> tuple[str, ...]:
+def _enlarge(common: tuple[Opening, float, dict[str, Any]], job: Job) -> tuple[str, ...] | Shard:
     opening, scale, options = common
     return enlarge_job(_open(opening), job, scale, **options)
 
 
-def enlarge_job(model: Runner, job: Job, scale: float, **options: Any) -> tuple[str, ...]:
-    """`enlarge_file`, from and to stores too."""
+def enlarge_job(
+    model: Runner, job: Job, scale: float, *, format: str = "keep", **options: Any
+) -> tuple[str, ...] | Shard:
+    """`enlarge_file`, or `enlarge_shard`, from and to stores too."""
     with available(job.source), delivered(job.target):
+        if job.source.suffix.lower() == SUFFIX:
+            return enlarge_shard(model, *job, scale, format, **options)
         return enlarge_file(model, *job, scale, **options)
