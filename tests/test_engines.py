@@ -15,7 +15,6 @@ from ray_work import die_once, note_start, square
 
 import srkd
 from srkd import SrkdError, UsageError
-from srkd.cli import main
 from srkd.engines import Cluster, Needs, open_engine
 from srkd.images.writing import write_image
 from srkd.upscaling.tasks import Opening, place
@@ -186,13 +185,14 @@ def test_gpus_are_taken_where_the_cluster_has_some():
     assert on_cpu == (opening._replace(device="cpu", threads=2), Needs(2))
 
 
-def test_what_cannot_be_is_said(photos, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_is_said(photos, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="--address goes with --engine ray"), open_engine("local", "auto"):
         pass
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("nobody answers")))
-    words = ["upscale", str(photos), "-o", str(tmp_path / "x"), "-w", "bicubic", "--engine", "ray"]
-    assert main([*words, "--address", "nowhere:1"]) == 2
-    assert "there is no Ray cluster at nowhere:1 (nobody answers)" in capsys.readouterr().err
+    options = {"weights": "bicubic", "engine": "ray"}
+    with pytest.raises(UsageError, match=r"no Ray cluster at nowhere:1 \(nobody answers\)"):
+        srkd.upscale(str(photos), str(tmp_path / "x"), address="nowhere:1", **options)
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert main(words) == 2 and "pip install 'srkd[ray]'" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"pip install 'srkd\[ray\]'"):
+        srkd.upscale(str(photos), str(tmp_path / "x"), **options)
