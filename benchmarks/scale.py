@@ -71,7 +71,7 @@ def measure() -> dict[str, Any]:
             source, target = folder / f"{number}.png", folder / "out" / f"{number}.jpg"
             write_image(source, np.ascontiguousarray(pixels))
             area = pixels.shape[0] * pixels.shape[1]
-            seconds = clock(lambda a=source, b=target: enlarge_file(student, a, b, 4, tile=0))
+            seconds = clock(lambda a=source, b=target: enlarge_file(student, a, b, tile=0))
             found["upscale"].append(seconds / area * UPSCALE_PIXELS)
             found["jpeg_bits"].append(8 * target.stat().st_size / (16 * area))
             pairs: list[Any] = []

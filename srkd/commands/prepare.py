@@ -44,6 +44,7 @@ def prepare(
     precision: Precision = "auto",
     tile: int = 0,
     clean_target: Literal["teacher", "hr"] = "teacher",
+    jobs: int = 1,
     skip_bad: bool = False,
     engine: Engine = "local",
     address: str | None = None,
@@ -77,6 +78,7 @@ def prepare(
         tile: side in LR pixels of the tiles that a teacher works on; whole images when 0.
         clean_target: what is stored as a teacher's output where the degradation left LR clean: the teacher's,
             or `hr`, since a teacher that restores smooths what needs no restoring.
+        jobs: processes that degrade; the results are the same.
         skip_bad: leave out images that cannot be read, with a note, instead of stopping.
         engine: where images are read, degraded and given to teachers: `local`, in this process, or `ray`, by
             the workers of a Ray cluster, on GPUs where it has some. This process writes the set, the same.
@@ -96,6 +98,9 @@ def prepare(
     choose("scale", scale, (2, 3, 4))
     mix = make_degradation(degradation)
     _check_draws(mix is not None, lr, draws, seed)
+    check_whole("jobs", jobs, 1)
+    if engine == "ray" and jobs > 1:
+        raise UsageError("--jobs is for one machine; Ray has as many at work as it has cores for")
     listed = read_hash_list(Path(val)) if val is not None else None
     named = [teacher] if isinstance(teacher, str | Path) else teacher or []
     asked = [Wanted(find_weights(name), teacher_precision, precision, tile, clean_target) for name in named]
@@ -109,7 +114,7 @@ def prepare(
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / _LOCK, timeout=0), open_engine(engine, address) as cluster:
-                manifest = pack(folder, files, request, skip_bad, cluster)
+                manifest = pack(folder, files, request, skip_bad, jobs, cluster)
                 for one in asked:
                     manifest = add_teacher(folder, manifest, one, cluster)
                 return manifest

@@ -24,6 +24,7 @@ from srkd.upscaling.many import enlarge_all, enlarge_here, enlarge_there
 from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights
 from srkd.upscaling.shards import SUFFIX
 from srkd.upscaling.sharpness import find_pair
+from srkd.upscaling.sizes import Size, parse_size
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
 from srkd.upscaling.tasks import Facts, Opening
 from srkd.weights.catalogue import find_weights
@@ -50,6 +51,10 @@ def upscale(
     *,
     weights: StrPath | None = None,
     scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    fit: str | None = None,
+    seamless: bool = False,
     sharpness: float | None = None,
     format: Literal["keep", "png", "jpg", "webp", "tiff", "bmp", "avif"] = "keep",
     quality: int | None = None,
@@ -81,6 +86,12 @@ def upscale(
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
+        width: of the output in pixels, in the place of `scale`; the height follows.
+        height: of the output in pixels, in the place of `scale`; the width follows.
+        fit: the largest output that fits into a box, as `3840x2160`, in the place of `scale`. What is as
+            large already is resampled without a network, as with `width` and `height`.
+        seamless: the image's opposite borders meet, as of a texture that is laid as tiles; they still do in
+            the output.
         sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones; between them their
             weights are interpolated, as `srkd interpolate` does.
         format: of the files in a folder; `keep` is the input's (PNG where that cannot be written).
@@ -91,7 +102,7 @@ def upscale(
             0 takes the whole image at once.
         backend: `onnxruntime`, `torch`, `openvino` or `ncnn`; `auto` is torch on a GPU, ONNX Runtime on a
             CPU, and for files of others what runs them.
-        device: where torch runs.
+        device: where torch runs: `cpu`, `mps`, `cuda`, or one of several GPUs, `cuda:1`.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
         threads: CPU threads; all cores when not given, of each worker of Ray 1.
         engine: where images are enlarged: `local`, one after another in this process, or `ray`, by the
@@ -111,9 +122,8 @@ def upscale(
         SrkdError: some image could not be read or written; the others are done.
     """
     side = None if isinstance(tile, str) and tile == "auto" else tile
-    check_options(
-        tile=side, quality=quality, scale=scale, threads=threads, megapixels=megapixels, sharpness=sharpness
-    )
+    check_options(tile=side, quality=quality, threads=threads, megapixels=megapixels, sharpness=sharpness)
+    size = parse_size(scale, width, height, fit)
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
     check_path("out", out)
@@ -124,6 +134,8 @@ def upscale(
         with streams as (inputs, target, shown):
             plan = _plan(inputs, target, format)
             settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
+            # Only where they are asked for: earlier journals have no more than these.
+            settings |= {k: v for k, v in {"size": size.in_pixels, "seamless": seamless}.items() if v}
             journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
             todo = _leave_out_done(plan, journal, overwrite)
             if not todo:
@@ -131,7 +143,8 @@ def upscale(
                 _complain(plan.failures, len(plan.failures), "images or folders")
                 return []
             opening = Opening(weights, scale, backend, device, precision, threads, sharpness, bool(tta))
-            options = {"quality": quality, "tile": side, "megapixels": megapixels, "format": format}
+            options = {"quality": quality, "tile": side, "megapixels": megapixels, "seamless": seamless}
+            options["format"] = format
             with open_engine(engine, address) as cluster:
                 if cluster is None:
                     model = opening.open()
@@ -140,12 +153,11 @@ def upscale(
                     opening, needs = tasks.place(cluster, opening)
                     model = tasks.describe(cluster, opening, needs)
                     enlarge = partial(enlarge_there, cluster, opening, needs, options)
-                factor = scale or model.scale
-                done = enlarge_all(enlarge, todo, factor, None if plan.alone else journal)
+                done = enlarge_all(enlarge, todo, size, None if plan.alone else journal)
         # Standard output has the image only now.
         with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
             count = done.images - len(done.failures)
-            say(f"{_summarise(plan, len(todo), count, factor, model)} -> {shown}")
+            say(f"{_summarise(plan, len(todo), count, size, model)} -> {shown}")
             what = "images or folders" if plan.failures else "images"
             _complain([*plan.failures, *done.failures], done.images + len(plan.failures), what)
         return [] if shown == STANDARD_OUTPUT or is_remote(out) else done.made
@@ -188,8 +200,9 @@ def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]
     return todo
 
 
-def _summarise(plan: _Plan, tried: int, made: int, scale: float, model: Runner | Facts) -> str:
-    said = f"upscaled {made} image{'s' * (made != 1)} x{scale:g} with {model.name} ({model.runtime})"
+def _summarise(plan: _Plan, tried: int, made: int, size: Size, model: Runner | Facts) -> str:
+    asked = size if size.in_pixels or size.scale else Size(model.scale)
+    said = f"upscaled {made} image{'s' * (made != 1)} {asked.describe()} with {model.name} ({model.runtime})"
     if tried < len(plan.jobs):
         said += f", {len(plan.jobs) - tried} were done before"
     return said

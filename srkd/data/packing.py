@@ -3,14 +3,12 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
+from srkd.data.drawing import Draw, draw_all
 from srkd.data.packed import HR, JOURNAL, LR, MANIFEST, VALIDATION, Appender, read_manifest
 from srkd.data.pairs import Pair, Source, iter_pairs, try_pair
 from srkd.data.sets import choose_validation, format_hash_list
-from srkd.degradation import make_degradation
 from srkd.engines import Cluster
 from srkd.errors import SrkdError, UsageError
 from srkd.files import write_text
@@ -21,18 +19,12 @@ DRAWN = ("degradation", "draws", "seed")
 LR_SOURCES = "lr_sources"
 
 
-class Drawn(NamedTuple):
-    """A pair, or why there is none, and its LR images with what the manifest says of each."""
-
-    pair: Pair | SrkdError
-    draws: Iterable[tuple[dict[str, Any], np.ndarray]]
-
-
 def pack(
     folder: Path,
     files: Sequence[Source],
     request: Mapping[str, Any],
     skip_bad: bool,
+    jobs: int = 1,
     cluster: Cluster | None = None,
 ) -> dict[str, Any]:
     """Packs images, or what an earlier call left of them.
@@ -44,6 +36,7 @@ def pack(
             validation images, or None); with random degradations `degradation` (all its fields), `draws` and
             `seed`.
         skip_bad: leave out images that cannot be read.
+        jobs: processes that degrade, where there is no cluster.
         cluster: what reads and degrades; this process when None.
 
     Returns:
@@ -66,22 +59,27 @@ def pack(
         say(f"{folder} is packed already: {len(manifest['images'])} images")
         return manifest
     appender = Appender(folder, (HR, LR), request)
-    draws = request.get("draws", 1)
+    last = request.get("draws", 1) - 1
     # An image that is left out has one entry, any other one for each draw.
     packed, done = 0, 0
     for entry in appender.entries:
-        whole = "left_out" in entry or entry.get("draw", 0) == draws - 1
+        whole = "left_out" in entry or entry.get("draw", 0) == last
         packed, done = (packed + 1, 0) if whole else (packed, entry["draw"] + 1)
     if packed or done:
         say(f"continuing after {packed} of {len(files)} images")
     total = len(files) - packed
     try:
-        found = track(_read(files[packed:], request, done, cluster), f"packing {total} images", total)
-        for (pair, drawn), (name, _) in zip(found, request["sources"][packed:], strict=True):
+        left = files[packed:]
+        if cluster is None:
+            read = track(iter_pairs(left, request["scale"]), f"packing {total} images", total)
+            drawn = draw_all((pair for _, pair in read), request, done, jobs)
+        else:
+            drawn = track(_read_there(left, request, done, cluster), f"packing {total} images", total)
+        for (pair, draws), (name, _) in zip(drawn, request["sources"][packed:], strict=True):
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
                 entry = {"name": name, "sha256": pair.sha256, "height": height, "width": width}
-                for facts, lr in drawn:
+                for facts, lr in draws:
                     first = {HR: pair.hr} if not facts.get("draw") else {}
                     appender.append({**entry, **facts}, {**first, LR: lr})
             elif skip_bad:
@@ -101,50 +99,29 @@ def pack(
     (folder / JOURNAL).unlink()
     left_out = len(manifest["left_out"])
     say(
-        f"packed {len(firsts)} images{f' in {draws} draws' * (draws > 1)} ({len(held)} for validation) "
+        f"packed {len(firsts)} images{f' in {last + 1} draws' * (last > 0)} ({len(held)} for validation) "
         f"-> {folder}" + (f"; {left_out} left out, see {MANIFEST}" if left_out else "")
     )
     return manifest
 
 
-def _read(
-    files: Sequence[Source], request: Mapping[str, Any], done: int, cluster: Cluster | None
-) -> Iterator[Drawn]:
-    """Reads and degrades images, in order. Of the first, `done` draws are there already."""
-    if cluster is None:
-        for number, (_, pair) in enumerate(iter_pairs(files, request["scale"])):
-            lacks = isinstance(pair, SrkdError)
-            yield Drawn(pair, [] if lacks else _draw(pair, request, 0 if number else done))
-        return
+def _read_there(
+    files: Sequence[Source], request: Mapping[str, Any], done: int, cluster: Cluster
+) -> Iterator[tuple[Pair | SrkdError, Iterable[Draw]]]:
+    """Reads and degrades images on a cluster, in order. Of the first, `done` draws are there already."""
     # The list of all files is not for each worker.
     common = {key: request[key] for key in ("scale", *DRAWN) if key in request}
     items = ((source, 0 if number else done) for number, source in enumerate(files))
     for _, found in cluster.run(_read_one, common, items, ordered=True):
-        yield Drawn(found, []) if isinstance(found, SrkdError) else found
+        yield (found, []) if isinstance(found, SrkdError) else found
 
 
-def _read_one(request: Mapping[str, Any], item: tuple[Source, int]) -> Drawn:
+def _read_one(
+    request: Mapping[str, Any], item: tuple[Source, int]
+) -> tuple[Pair | SrkdError, Iterable[Draw]]:
     source, done = item
-    pair = try_pair(source, request["scale"])
-    return Drawn(pair, [] if isinstance(pair, SrkdError) else list(_draw(pair, request, done)))
-
-
-def _draw(pair: Pair, request: Mapping[str, Any], done: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """The LR images of a pair from draw `done` on, with what the manifest says of them; without random
-    degradations its own."""
-    if "degradation" not in request:
-        yield {}, pair.lr
-        return
-    # Imported late: it needs torch.
-    from srkd.data.degrade import draw_lr, draw_rng
-
-    mix = make_degradation(request["degradation"])
-    assert mix is not None
-    for draw in range(done, request["draws"]):
-        steps: list[str] = []
-        rng = draw_rng(request["seed"], pair.sha256, draw)
-        lr = draw_lr(pair.lr, pair.hr, rng, mix, steps.append)
-        yield {"draw": draw, **({"clean": True} if steps == ["clean"] else {})}, lr
+    ((pair, draws),) = draw_all([try_pair(source, request["scale"])], request, done, 1)
+    return pair, list(draws)
 
 
 def _manifest(request: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

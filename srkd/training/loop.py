@@ -20,6 +20,7 @@ from srkd.data import Batch
 from srkd.errors import SrkdError
 from srkd.terminal import Advance, note, progress, say
 from srkd.training.checkpoints import dump_critics, save_checkpoint
+from srkd.training.feeding import cut, feed
 from srkd.training.guards import Watch, save_batch
 from srkd.training.memory import peak_memory
 from srkd.training.outputs import describe, weights_path
@@ -84,14 +85,14 @@ class StageLoop:
             KeyboardInterrupt: the run was stopped; a checkpoint is saved.
         """
         job, state, recipe = self.job, self.state, self.job.recipe
-        for batch in job.crops(self.name).stream(self.step, self.stage.steps):
+        batches = job.crops(self.name).stream(self.step, self.stage.steps)
+        for batch, images in feed(batches, state.fabric.device):
             began = time.perf_counter()
             self.batch = batch
             # Random numbers depend on the step alone, so there is no generator's state to keep.
             torch.manual_seed(derive_seed(recipe.seed, self.name, self.step, state.fabric.global_rank))
-            parts = job.parts(state, batch)
             state.set_rates(self.step)
-            terms = train_step(state, parts, self.step)
+            terms = train_step(state, cut(images, state.accumulate), self.step)
             self.step += 1
             spent = time.perf_counter() - began
             self.done, self.spent, job.seconds = self.done + 1, self.spent + spent, job.seconds + spent

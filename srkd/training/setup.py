@@ -19,13 +19,13 @@ from srkd.config import Stage
 from srkd.data import Batch, Crops, DataSet, Pair, open_data
 from srkd.errors import SrkdError, UsageError
 from srkd.files import hash_file, name_by_hash
-from srkd.images.tensors import to_batch
 from srkd.models import create_generator
 from srkd.models.base import Discriminator, Generator
 from srkd.recipe import Recipe
 from srkd.strategies import DEFAULT_MODEL, STRATEGIES
 from srkd.terminal import note, say, silence
 from srkd.training.checkpoints import list_checkpoints
+from srkd.training.feeding import cut, to_device
 from srkd.training.gradients import check_gradients
 from srkd.training.logs import LOCK, STOP, RunLog, read_state
 from srkd.training.requirements import runs_teacher, uses_discriminator, uses_teacher
@@ -121,11 +121,7 @@ class Job:
 
     def parts(self, state: State, batch: Batch) -> list[Part]:
         """A batch on the device, in the parts that the recipe asks for."""
-        lr, hr, *targets = (
-            to_batch(images, state.fabric.device) for images in (batch.lr, batch.hr, *batch.targets)
-        )
-        cut = [images.chunk(state.accumulate) for images in (lr, hr, *targets)]
-        return [(lr, hr, tuple(rest)) for lr, hr, *rest in zip(*cut, strict=True)]
+        return cut(to_device(batch, state.fabric.device), state.accumulate)
 
 
 def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
@@ -168,11 +164,12 @@ def make_fabric(recipe: Recipe) -> Fabric:
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     alone = recipe.devices * recipe.nodes == 1
+    accelerator, _, number = recipe.device.partition(":")
     strategy = "auto" if alone else DDPStrategy(timeout=_HANG, **_keep_buffers())
     try:
         return Fabric(
-            accelerator=recipe.device,
-            devices=recipe.devices,
+            accelerator=accelerator,
+            devices=[int(number)] if number else recipe.devices,
             num_nodes=recipe.nodes,
             strategy=strategy,
             precision=recipe.precision,  # type: ignore[arg-type]  # any text; Fabric refuses unknown ones

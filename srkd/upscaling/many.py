@@ -14,6 +14,7 @@ from srkd.terminal import progress as progress_of
 from srkd.upscaling import tasks
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.shards import Shard
+from srkd.upscaling.sizes import Size
 from srkd.upscaling.tasks import Opening
 
 
@@ -30,16 +31,16 @@ BLOCK = 32
 # What `srkd.files` names a file that is being written.
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part(\.\w+)?")
 # What enlarges images: their numbers, each with what `enlarge_file` returned or raised, as it is known.
-Enlarge = Callable[[Iterable[Job], float, Any], Iterator[tuple[int, Any]]]
+Enlarge = Callable[[Iterable[Job], Size, Any], Iterator[tuple[int, Any]]]
 
 
-def enlarge_all(enlarge: Enlarge, jobs: Sequence[Job], scale: float, journal: Journal | None) -> Outcome:
+def enlarge_all(enlarge: Enlarge, jobs: Sequence[Job], size: Size, journal: Journal | None) -> Outcome:
     """Enlarges images, and says what they lose by their formats.
 
     Args:
         enlarge: what enlarges them.
         jobs: the images and their outputs.
-        scale: result size over the source's.
+        size: the results'.
         journal: takes note of what is begun and done; without it the first error is raised.
     """
     found: dict[int, Any] = {}
@@ -53,7 +54,7 @@ def enlarge_all(enlarge: Enlarge, jobs: Sequence[Job], scale: float, journal: Jo
 
     try:
         with progress_of("upscaling", sum(measure(job.source) for job in jobs), every=30) as advance:
-            for number, result in enlarge(begin(), scale, advance):
+            for number, result in enlarge(begin(), size, advance):
                 found[number] = result
                 if not isinstance(result, Exception):
                     if journal is not None:
@@ -64,7 +65,7 @@ def enlarge_all(enlarge: Enlarge, jobs: Sequence[Job], scale: float, journal: Jo
         if journal is not None:
             journal.publish()
             _sweep(jobs)
-    made, failures, more = [], [], 0
+    made, failures, unchanged, more = [], [], [], 0
     lost: dict[str, list[str]] = {}
     for number, job in enumerate(jobs):
         result = found[number]
@@ -76,13 +77,21 @@ def enlarge_all(enlarge: Enlarge, jobs: Sequence[Job], scale: float, journal: Jo
         if isinstance(result, Shard):
             failures += result.failures
             more += result.images - 1
-            result = result.sentences
-        for sentence in result:
+            shrunk, sentences = bool(result.shrunk), result.sentences
+        else:
+            shrunk, sentences = result
+        unchanged += [job.source.name] if shrunk else []
+        for sentence in sentences:
             lost.setdefault(sentence, []).append(job.source.name)
     for sentence, names in lost.items():
-        images = names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
-        note(f"{sentence}: {images}", "left out")
+        note(f"{sentence}: {_count(names)}", "left out")
+    if unchanged:
+        note(f"as large already, so resampled without the network: {_count(unchanged)}")
     return Outcome(made, failures, len(jobs) + more)
+
+
+def _count(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
 
 
 def _sweep(jobs: Sequence[Job]) -> None:
@@ -96,12 +105,12 @@ def _sweep(jobs: Sequence[Job]) -> None:
 
 
 def enlarge_here(
-    runner: Runner, options: dict[str, Any], jobs: Iterable[Job], scale: float, advance: Any
+    runner: Runner, options: dict[str, Any], jobs: Iterable[Job], size: Size, advance: Any
 ) -> Iterator[tuple[int, Any]]:
     """Enlarges images in this process, one after another, as `Enlarge` says."""
     for number, job in enumerate(jobs):
         try:
-            yield number, tasks.enlarge_job(runner, job, scale, advance=advance, **options)
+            yield number, tasks.enlarge_job(runner, job, size, advance=advance, **options)
         except Exception as error:  # whatever one image does must not end the others
             yield number, error
 
@@ -112,7 +121,7 @@ def enlarge_there(
     needs: Needs,
     options: dict[str, Any],
     jobs: Iterable[Job],
-    scale: float,
+    size: Size,
     advance: Any,
 ) -> Iterator[tuple[int, Any]]:
     """Enlarges images by the workers of a cluster, as `Enlarge` says."""
@@ -123,6 +132,6 @@ def enlarge_there(
             taken.append(job)
             yield job
 
-    for number, result in tasks.enlarge_all(cluster, opening, needs, take(), scale, options):
+    for number, result in tasks.enlarge_all(cluster, opening, needs, take(), size, options):
         advance(measure(taken[number].source))
         yield number, result

@@ -18,14 +18,22 @@ from srkd.images.folders import IMAGES
 from srkd.images.formats import FORMATS
 from srkd.runtimes.runner import Runner
 from srkd.upscaling.enlarge import enlarge_file
+from srkd.upscaling.sizes import Size
 
 SUFFIX = ".tar"
 
 
 class Shard(NamedTuple):
-    """What became of a shard: what of its images was left out, a sentence each; what failed, a message each;
-    and how many images it has."""
+    """What became of a shard.
 
+    Args:
+        shrunk: whether images were as large already as was asked for.
+        sentences: what of the images' descriptions was left out, and why.
+        failures: a message for each image that failed.
+        images: how many it has.
+    """
+
+    shrunk: bool
     sentences: tuple[str, ...]
     failures: tuple[str, ...]
     images: int
@@ -37,7 +45,7 @@ class _Member(NamedTuple):
 
 
 def enlarge_shard(
-    model: Runner, source: Path, target: Path, scale: float, format: str, **options: Any
+    model: Runner, source: Path, target: Path, size: Size, format: str, **options: Any
 ) -> Shard:
     """Enlarges the images of a tar archive into another, which appears whole or not at all. What is no image
     is copied. A sample, the files of one name up to its first dot, one of whose images fails is left out.
@@ -45,14 +53,14 @@ def enlarge_shard(
     Args:
         model: what enlarges.
         source, target: the archives.
-        scale: result size over the sources'.
+        size: the results'.
         format: of the images; `keep` is their own, PNG where that cannot be written.
         options: of `enlarge_file`.
 
     Raises:
         SrkdError: the archive cannot be read or written.
     """
-    sentences: dict[str, None] = {}
+    found: list[tuple[bool, tuple[str, ...]]] = []
     failures: list[str] = []
     images = 0
     try:
@@ -67,7 +75,7 @@ def enlarge_shard(
                     for member in sample:
                         if PurePosixPath(member.info.name).suffix.lower() in IMAGES:
                             images += 1
-                            member = _enlarge(model, member, Path(name), scale, format, sentences, options)
+                            member = _enlarge(model, member, Path(name), size, format, found, options)
                         made.append(member)
                 except SrkdError as error:
                     said = str(error).replace(str(Path(name)), str(source))
@@ -77,7 +85,8 @@ def enlarge_shard(
                     result.addfile(member.info, io.BytesIO(member.data))
     except (tarfile.TarError, EOFError) as error:
         raise SrkdError(f"{source} is damaged: {first_line(error)}") from error
-    return Shard(tuple(sentences), tuple(failures), images)
+    sentences = dict.fromkeys(sentence for _, said in found for sentence in said)
+    return Shard(any(shrunk for shrunk, _ in found), tuple(sentences), tuple(failures), images)
 
 
 def _read_samples(source: Path) -> Iterator[list[_Member]]:
@@ -103,9 +112,9 @@ def _enlarge(
     model: Runner,
     member: _Member,
     folder: Path,
-    scale: float,
+    size: Size,
     format: str,
-    sentences: dict[str, None],
+    found: list[tuple[bool, tuple[str, ...]]],
     options: dict[str, Any],
 ) -> _Member:
     """An image of a shard, by way of files."""
@@ -115,7 +124,7 @@ def _enlarge(
     source, target = folder / name.name, folder / f"result{suffix}"
     try:
         source.write_bytes(member.data)
-        sentences.update(dict.fromkeys(enlarge_file(model, source, target, scale, **options)))
+        found.append(enlarge_file(model, source, target, size, **options))
         data = target.read_bytes()
     finally:
         source.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from srkd.upscaling.enlarge import enlarge_file
 from srkd.upscaling.journal import Job
 from srkd.upscaling.opening import open_fastest
 from srkd.upscaling.shards import SUFFIX, Shard, enlarge_shard
+from srkd.upscaling.sizes import Size
 
 
 class Opening(NamedTuple):
@@ -43,6 +44,8 @@ class Facts(NamedTuple):
     runtime: str
 
 
+# What `enlarge_file` returns, or `enlarge_shard`.
+Made = tuple[bool, tuple[str, ...]] | Shard
 # A worker keeps its network open from image to image.
 _open = lru_cache(maxsize=1)(Opening.open)
 
@@ -52,7 +55,7 @@ def place(cluster: Cluster, opening: Opening) -> tuple[Opening, Needs]:
     takes an image; and what each worker needs for it: a GPU, or as many cores as threads, one when they are
     not given."""
     by_gpu = opening.backend in ("auto", "torch") and str(opening.weights) != "bicubic"
-    if opening.device == "cuda" or (opening.device == "auto" and by_gpu and cluster.has_gpus):
+    if opening.device.startswith("cuda") or (opening.device == "auto" and by_gpu and cluster.has_gpus):
         return opening._replace(device="cuda"), Needs(opening.threads or 1, 1)
     threads = opening.threads or 1
     return opening._replace(device="cpu", threads=threads), Needs(threads)
@@ -75,11 +78,11 @@ def enlarge_all(
     opening: Opening,
     needs: Needs,
     jobs: Iterable[Job],
-    scale: float,
+    size: Size,
     options: dict[str, Any],
 ) -> Iterator[tuple[int, Any]]:
     """Enlarges images; yields the number of each, and what `enlarge_file` returned or raised."""
-    return cluster.run(_enlarge, (opening, scale, options), jobs, needs)
+    return cluster.run(_enlarge, (opening, size, options), jobs, needs)
 
 
 def _describe(_common: None, opening: Opening) -> Facts:
@@ -87,16 +90,14 @@ def _describe(_common: None, opening: Opening) -> Facts:
     return Facts(model.name, model.scale, model.runtime)
 
 
-def _enlarge(common: tuple[Opening, float, dict[str, Any]], job: Job) -> tuple[str, ...] | Shard:
-    opening, scale, options = common
-    return enlarge_job(_open(opening), job, scale, **options)
+def _enlarge(common: tuple[Opening, Size, dict[str, Any]], job: Job) -> Made:
+    opening, size, options = common
+    return enlarge_job(_open(opening), job, size, **options)
 
 
-def enlarge_job(
-    model: Runner, job: Job, scale: float, *, format: str = "keep", **options: Any
-) -> tuple[str, ...] | Shard:
+def enlarge_job(model: Runner, job: Job, size: Size, *, format: str = "keep", **options: Any) -> Made:
     """`enlarge_file`, or `enlarge_shard`, from and to stores too."""
     with available(job.source), delivered(job.target):
         if job.source.suffix.lower() == SUFFIX:
-            return enlarge_shard(model, *job, scale, format, **options)
-        return enlarge_file(model, *job, scale, **options)
+            return enlarge_shard(model, *job, size, format, **options)
+        return enlarge_file(model, *job, size, **options)
