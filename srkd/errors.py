@@ -53,6 +53,9 @@ _EXTRAS = {
     "ai_edge_litert": "litert",
     "ai_edge_quantizer": "litert",
     "coremltools": "coreml",
+    "ray": "ray",
+    "fsspec": "remote",
+    "aiohttp": "remote",
 }
 
 

@@ -26,8 +26,9 @@ PANELS = {
         "discriminator "
         "discriminator_options old replay val lr scale"
     ),
-    "Where it goes and runs": "out json csv latex format overwrite port device backend threads jobs "
-    "runtime profile",
+    "Where it goes and runs": (
+        "out json csv latex format overwrite port device backend threads jobs engine address runtime profile"
+    ),
 }
 OTHER = "How"
 # Options that `--set` does as well.
