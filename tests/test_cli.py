@@ -27,6 +27,7 @@ MISTAKES = {
     "train x --seed many": "--seed: 'many' is not a whole number; SEE",
     "distill x --strategy gan2x": "--strategy: 'gan2x' is not one of gan2g, g2g_al, gan2g_al, gan2gan; SEE",
     "finetune": "DATA is missing; SEE",
+    "stop": "RUN is missing; SEE",
     "mutual x --critics": "--critics needs a value; SEE",
     "extend a b --rate fast": "--rate: 'fast' is not a number; SEE",
     "compare": "RECIPE is missing; SEE",
