@@ -7,11 +7,11 @@ from typing import Any, TypedDict, get_type_hints
 
 import yaml
 
+from srkd.arguments import check_device
 from srkd.config import Stage, build, override_stages
 from srkd.degradation import Degradation, make_degradation, shorten
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath
-from srkd.runtimes import check_device
 from srkd.strategies import STRATEGIES
 
 _COUNTS = ("members", "critics", "devices", "nodes", "accumulate", "save_every", "keep", "validate_every")
@@ -84,7 +84,9 @@ class RunOptions(TypedDict, total=False):
             is not finite.
         tensorboard: write TensorBoard's files too: losses, rates, scores and image strips.
         skip_bad: leave out training images that cannot be read or are too small, with a note.
-        resume: continue from the last checkpoint in `out`; start where there is none.
+        resume: continue from the last checkpoint in `out`; start where there is none. A finished run goes on
+            from its end with `steps` of more than its last stage had: with its optimiser's moments, and the
+            schedule of so many steps.
         allow_changes: with `resume`, continue although the recipe or the data changed.
     """
 

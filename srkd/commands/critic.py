@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srkd.arguments import check_whole
+from srkd.arguments import check_device, check_whole
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath
-from srkd.runtimes import Device, check_device
+from srkd.runtimes import Device
 from srkd.terminal import Progress, reports, say
 
 

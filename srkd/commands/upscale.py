@@ -4,25 +4,29 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from srkd.errors import SrkdError, UsageError, first_line
+from srkd.engines import Engine, open_engine
+from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, check_path, describe_type, hash_file, is_file, is_folder
 from srkd.images.folders import describe
 from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
-from srkd.images.reading import measure
-from srkd.runtimes.runner import Runner, average_flips
+from srkd.remote import is_remote, localised
+from srkd.runtimes.runner import Runner
 from srkd.terminal import Progress, note, on_stderr, reports, say
-from srkd.terminal import progress as progress_of
-from srkd.upscaling.enlarge import enlarge_file
+from srkd.upscaling import tasks
 from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
-from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights, open_fastest
+from srkd.upscaling.many import enlarge_all, enlarge_here, enlarge_there
+from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights
+from srkd.upscaling.shards import SUFFIX
 from srkd.upscaling.sharpness import find_pair
 from srkd.upscaling.sizes import Size, parse_size
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
+from srkd.upscaling.tasks import Facts, Opening
 from srkd.weights.catalogue import find_weights
 
 
@@ -60,6 +64,8 @@ def upscale(
     device: Device = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
     megapixels: float = MEGAPIXELS,
     overwrite: bool = False,
     verbose: bool = True,
@@ -73,8 +79,10 @@ def upscale(
     not done twice. An image that fails does not stop the others.
 
     Args:
-        images: image files, quoted globs, or folders, whose structure is kept; `-` is standard input.
-        out: the file to write, or a folder (where names are kept); `-` is standard output.
+        images: image files, quoted globs, or folders, whose structure is kept; `-` is standard input. URLs
+            that fsspec opens too, such as s3://bucket/photos/ or https://host/photo.jpg; and tar archives by
+            name or glob, the shards of WebDataset, of which each becomes one.
+        out: the file to write, or a folder (where names are kept); `-` is standard output. URLs too.
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
@@ -96,14 +104,18 @@ def upscale(
             CPU, and for files of others what runs them.
         device: where torch runs: `cpu`, `mps`, `cuda`, or one of several GPUs, `cuda:1`.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
-        threads: CPU threads; all cores when not given.
+        threads: CPU threads; all cores when not given, of each worker of Ray 1.
+        engine: where images are enlarged: `local`, one after another in this process, or `ray`, by the
+            workers of a Ray cluster, on GPUs where it has some. The files are the same.
+        address: of the Ray cluster; the RAY_ADDRESS of the environment, or one on this machine, when not
+            given. Its nodes must share the folders.
         megapixels: images whose header declares more megapixels are rejected.
         overwrite: replace files that exist.
         verbose: print what is done.
         progress: called as progress(description, done, total) while it works, in LR pixels.
 
     Returns:
-        The files written.
+        The files written, but for those at a URL.
 
     Raises:
         UsageError: no such image, folder or weights, an option out of range, or an output that exists.
@@ -117,79 +129,38 @@ def upscale(
     check_path("out", out)
     weights = weights or default_weights()
     check_path("weights", weights)
-    with replace_streams(_check_inputs(images), out, format) as (inputs, target, shown):
-        plan = _plan(inputs, target, format)
-        settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
-        # Journals of before had no more than these.
-        settings |= {"size": size.describe()} if size.in_pixels else {}
-        settings |= {"seamless": True} if seamless else {}
-        journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
-        todo = _leave_out_done(plan, journal, overwrite)
-        if not todo:
-            say(f"all {len(plan.jobs)} images were upscaled before -> {shown}")
-            _complain(plan.failures, len(plan.failures), "images or folders")
-            return []
-        model = open_fastest(
-            weights,
-            scale,
-            backend=backend,
-            device=device,
-            precision=precision,
-            threads=threads,
-            sharpness=sharpness,
-        )
-        runner = average_flips(model) if tta else model
-        options = {"quality": quality, "tile": side, "megapixels": megapixels, "seamless": seamless}
-        made, failures = _enlarge_all(runner, todo, size, options, None if plan.alone else journal)
-    # Standard output has the image only now.
-    with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
-        say(f"{_summarise(plan, len(todo), len(made), size, model)} -> {shown}")
-        what = "images or folders" if plan.failures else "images"
-        _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
-    return [] if shown == STANDARD_OUTPUT else made
-
-
-def _enlarge_all(
-    runner: Runner, jobs: Sequence[Job], size: Size, options: dict[str, Any], journal: Journal | None
-) -> tuple[list[Path], list[str]]:
-    """Enlarges images, and says what they lose by their formats; returns the files written and what went
-    wrong.
-
-    Args:
-        runner: what enlarges.
-        jobs: the images and their outputs.
-        size: the results'.
-        options: of `enlarge_file`.
-        journal: takes note of what is done; without it the first error is raised.
-    """
-    made, failures = [], []
-    lost: dict[str, list[str]] = {}
-    unchanged = []
-    with progress_of("upscaling", sum(measure(job.source) for job in jobs), every=30) as advance:
-        for job in jobs:
-            try:
-                shrunk, sentences = enlarge_file(runner, *job, size, advance=advance, **options)
-            except Exception as error:  # whatever one image does must not end the others
-                if journal is None:
-                    raise
-                told = str(error) if isinstance(error, SrkdError) else f"{job.source}: {first_line(error)}"
-                failures.append(told)
-                continue
-            made.append(job.target)
-            unchanged += [job.source.name] if shrunk else []
-            for sentence in sentences:
-                lost.setdefault(sentence, []).append(job.source.name)
-            if journal is not None:
-                journal.add(job)
-    for sentence, names in lost.items():
-        note(f"{sentence}: {_count(names)}", "left out")
-    if unchanged:
-        note(f"as large already, so resampled without the network: {_count(unchanged)}")
-    return made, failures
-
-
-def _count(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
+    with localised(_check_inputs(images), out) as (places, place):
+        streams = replace_streams([str(name) for name in places], place, format)
+        with streams as (inputs, target, shown):
+            plan = _plan(inputs, target, format)
+            settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
+            # Only where they are asked for: earlier journals have no more than these.
+            settings |= {k: v for k, v in {"size": size.in_pixels, "seamless": seamless}.items() if v}
+            journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
+            todo = _leave_out_done(plan, journal, overwrite)
+            if not todo:
+                say(f"all {len(plan.jobs)} images were upscaled before -> {shown}")
+                _complain(plan.failures, len(plan.failures), "images or folders")
+                return []
+            opening = Opening(weights, scale, backend, device, precision, threads, sharpness, bool(tta))
+            options = {"quality": quality, "tile": side, "megapixels": megapixels, "seamless": seamless}
+            options["format"] = format
+            with open_engine(engine, address) as cluster:
+                if cluster is None:
+                    model = opening.open()
+                    enlarge = partial(enlarge_here, model, options)
+                else:
+                    opening, needs = tasks.place(cluster, opening)
+                    model = tasks.describe(cluster, opening, needs)
+                    enlarge = partial(enlarge_there, cluster, opening, needs, options)
+                done = enlarge_all(enlarge, todo, size, None if plan.alone else journal)
+        # Standard output has the image only now.
+        with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
+            count = done.images - len(done.failures)
+            say(f"{_summarise(plan, len(todo), count, size, model)} -> {shown}")
+            what = "images or folders" if plan.failures else "images"
+            _complain([*plan.failures, *done.failures], done.images + len(plan.failures), what)
+        return [] if shown == STANDARD_OUTPUT or is_remote(out) else done.made
 
 
 def _check_inputs(images: Any) -> list[str]:
@@ -223,13 +194,13 @@ def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]
         UsageError: the output of one exists.
     """
     todo = plan.jobs if overwrite or plan.alone else [job for job in plan.jobs if not journal.holds(job)]
-    existing = [job.target for job in todo if is_file(job.target)]
+    existing = [job.target for job in todo if is_file(job.target) and (plan.alone or not journal.began(job))]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists; replace it with --overwrite, or choose another -o")
     return todo
 
 
-def _summarise(plan: _Plan, tried: int, made: int, size: Size, model: Runner) -> str:
+def _summarise(plan: _Plan, tried: int, made: int, size: Size, model: Runner | Facts) -> str:
     asked = size if size.in_pixels or size.scale else Size(model.scale)
     said = f"upscaled {made} image{'s' * (made != 1)} {asked.describe()} with {model.name} ({model.runtime})"
     if tried < len(plan.jobs):
@@ -261,8 +232,11 @@ def _plan(texts: Sequence[str], out: Path, format: str) -> _Plan:
     alone = not inputs.from_folder and len(inputs.images) == 1 and not inputs.failures
     to_file = out.suffix != "" and not is_folder(out)
     if alone and to_file:
-        check_suffix(out)
         (source,) = inputs.images
+        if SUFFIX not in (source.suffix.lower(), out.suffix.lower()):
+            check_suffix(out)
+        elif source.suffix.lower() != out.suffix.lower():
+            raise UsageError(f"a shard becomes a shard: {source} and {out} must both end in {SUFFIX}")
         if _same_place(out, source):
             raise UsageError(f"{out} is the image to upscale; give another -o")
         return _Plan([Job(source, out)], inputs.failures, alone)
@@ -311,6 +285,8 @@ def _same_place(a: Path, b: Path) -> bool:
 
 
 def _rename(path: Path, format: str) -> Path:
+    if path.suffix.lower() == SUFFIX:
+        return path
     if format != "keep":
         return path.with_suffix(f".{format}")
     return path if path.suffix.lower() in FORMATS else path.with_suffix(".png")

@@ -1,23 +1,12 @@
 """The runtimes that a generator may run on: a file each, and a line in RUNTIMES. Importing this package
 imports none of them."""
 
-import re
 from typing import Literal, NamedTuple
-
-from srkd.errors import UsageError
 
 # `auto`, `cpu`, `mps`, `cuda`, or one of several GPUs: `cuda:1`.
 Device = str
 Backend = Literal["auto", "onnxruntime", "torch", "openvino", "ncnn"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
-
-
-def check_device(device: Device) -> None:
-    """Raises UsageError for what is no device."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        raise UsageError(
-            f"unknown device '{device}'; choose from: auto, cpu, mps, cuda, cuda:N (GPU number N)"
-        )
 
 
 class Settings(NamedTuple):

@@ -46,8 +46,12 @@ def open_runner(model: Path, name: str, settings: Settings) -> Runner:
     return Runner(name, opened.scale, opened.radius, opened.run, opened.exact, memory, "ONNX Runtime, CPU")
 
 
-def open_file(path: Path) -> Run:
+def open_file(path: Path, threads: int | None = None) -> Run:
     """Opens an ONNX file that srkd exported.
+
+    Args:
+        path: the file.
+        threads: CPU threads; all cores when not given.
 
     Returns:
         A function from float32 `(N, 3, H, W)` in [0, 1] to `(N, 3, scale*H, scale*W)`.
@@ -55,7 +59,7 @@ def open_file(path: Path) -> Run:
     Raises:
         SrkdError: the file is damaged.
     """
-    return _bind(_start(path))
+    return _bind(_start(path, threads))
 
 
 def open_onnx(path: Path, threads: int | None = None) -> Opened:
@@ -69,13 +73,14 @@ def open_onnx(path: Path, threads: int | None = None) -> Opened:
     """
     session = _start(path, threads)
     header = read_header(session)
-    if header:
+    # One of a fixed size or batch is run as those of other programs are: on tiles, or on copies.
+    if header and not {"size", "batch"} & header.keys():
         scale, exact = header["scale"], header.get("exact", True)
         return Opened(path.stem, scale, header["radius"], _bind(session), header, exact)
     form, scale, run = choose_form(path, _list_forms(path, session))
     if form.channels == 1:
         note(f"{path.name} enlarges luma; chroma is enlarged bicubically")
-    return Opened(path.stem, scale, FOREIGN_RADIUS, run)
+    return Opened(path.stem, scale, FOREIGN_RADIUS, run, header)
 
 
 def read_header(session: "InferenceSession") -> dict[str, Any]:

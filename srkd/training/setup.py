@@ -27,7 +27,7 @@ from srkd.terminal import note, say, silence
 from srkd.training.checkpoints import list_checkpoints
 from srkd.training.feeding import cut, to_device
 from srkd.training.gradients import check_gradients
-from srkd.training.logs import LOCK, RunLog, read_state
+from srkd.training.logs import LOCK, STOP, RunLog, read_state
 from srkd.training.requirements import runs_teacher, uses_discriminator, uses_teacher
 from srkd.training.seeds import derive_seed, hash_int
 from srkd.training.state import State, build_state
@@ -72,6 +72,10 @@ class Job:
     @property
     def folder(self) -> Path:
         return Path(self.recipe.out)
+
+    @property
+    def stop_file(self) -> Path:
+        return self.folder / STOP
 
     def crops(self, name: str) -> Crops:
         """A stage's batches: of each, the rows that this process works on."""
@@ -224,17 +228,23 @@ def lock_run(folder: Path, resume: bool) -> Iterator[None]:
     except OSError as error:
         raise SrkdError(f"cannot write into {folder}: {error.strerror}; choose another --out") from error
     try:
-        if exists and read_state(folder) == "finished":
-            raise UsageError(f"the run in {folder} is finished; give another --out")
+        # A request to stop was for a process that is gone.
+        (folder / STOP).unlink(missing_ok=True)
+        if exists and not list_checkpoints(folder) and read_state(folder) == "finished":
+            raise UsageError(
+                f"the run in {folder} is finished, and its last checkpoint is gone; start from its weights "
+                "(--start), or give another --out"
+            )
         if exists and not list_checkpoints(folder):
             say(f"the run in {folder} never got to a checkpoint; it restarts")
         yield
     finally:
         lock.release()
         # What was refused before its first step leaves no trace.
-        if {path.name for path in folder.iterdir()} <= {LOCK}:
+        if {path.name for path in folder.iterdir()} <= {LOCK, STOP}:
             with contextlib.suppress(OSError):
-                (folder / LOCK).unlink(missing_ok=True)
+                for name in (LOCK, STOP):
+                    (folder / name).unlink(missing_ok=True)
                 for path in made or [folder]:
                     path.rmdir()
 

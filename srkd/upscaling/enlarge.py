@@ -133,9 +133,9 @@ def enlarge(
     share = height * width / (pixels.shape[0] * pixels.shape[1])
     colours = _Colours(gray, 1 if photo.gray else 3)
     picture = _run(model, pixels, alpha, colours, tile, lambda done: advance(done * share))
-    margin = border * model.scale
-    inner = Box(margin, margin, margin + height * model.scale, margin + width * model.scale)
-    picture = resample(picture, inner, wanted)
+    margin, large = border * model.scale, (height * model.scale, width * model.scale)
+    if margin or wanted != large:
+        picture = resample(picture, Box(margin, margin, margin + large[0], margin + large[1]), wanted)
     if isinstance(picture, Image.Image):
         return picture
     picture = to_levels(picture, picture.dtype) if picture.dtype == np.float32 else picture

@@ -11,6 +11,7 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import is_folder
 from srkd.images.folders import IMAGES, explain_missing, find_images, is_system
 from srkd.images.results import leave_out_results
+from srkd.upscaling.shards import SUFFIX
 
 
 @dataclass
@@ -80,7 +81,7 @@ def _match(text: str, inputs: Inputs) -> list[Path]:
         reason = explain_missing(match)
         if reason:
             inputs.failures.append(f"{match} {reason}")
-        elif match == path or match.is_dir() or match.suffix.lower() in IMAGES:
+        elif match == path or match.is_dir() or match.suffix.lower() in {*IMAGES, SUFFIX}:
             taken.append(match)
         else:
             inputs.left_out[f"{match.suffix} file{{s}}" if match.suffix else "file{s} without suffix"] += 1

@@ -13,9 +13,10 @@ from typing import Any, TypedDict, Unpack, get_args
 from platformdirs import user_cache_path
 
 from srkd import __version__
+from srkd.arguments import check_device
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import StrPath, check_path, check_writable, hash_file
-from srkd.runtimes import RUNTIMES, Backend, Device, Precision, Settings, check_device
+from srkd.runtimes import RUNTIMES, Backend, Device, Precision, Settings
 from srkd.runtimes.runner import Runner
 from srkd.terminal import note, say
 from srkd.upscaling.limits import check_options

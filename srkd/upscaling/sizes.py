@@ -30,8 +30,9 @@ class Size(NamedTuple):
     fit: tuple[int, int] | None = None
 
     @property
-    def in_pixels(self) -> bool:
-        return self.scale is None and (self.width or self.height or self.fit) is not None
+    def in_pixels(self) -> str:
+        """What is asked for in pixels, in words; empty where it is not."""
+        return "" if self.width is self.height is self.fit is None else self.describe()
 
     def of(self, height: int, width: int, factor: int) -> tuple[int, int]:
         """Height and width of the result for an upright source, by a network of that factor.
@@ -61,7 +62,7 @@ class Size(NamedTuple):
     def shrinks(self, height: int, width: int) -> bool:
         """Whether a source is as large already as was asked for in pixels, and needs no network."""
         wanted = self.of(height, width, 1)
-        return self.in_pixels and wanted[0] <= height and wanted[1] <= width
+        return bool(self.in_pixels) and wanted[0] <= height and wanted[1] <= width
 
     def describe(self) -> str:
         """In words, for the line that says what was done."""
