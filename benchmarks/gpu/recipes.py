@@ -71,7 +71,7 @@ def finish(places: Places, part: str, found: Mapping[str, Path], failed: Sequenc
     (places.results / "weights").mkdir(exist_ok=True)
     for name, path in found.items():
         if path.is_file():
-            critic = path.with_name(f"{path.stem}_discriminator.safetensors").is_file()
+            critic = "teacher" in name and path.with_name(f"{path.stem}_discriminator.safetensors").is_file()
             target = convert(path, name, places.results / "weights", critic)
             shutil.copy(path.parent / "log.jsonl", places.results / f"{name}.jsonl")
             kept.append(target)
