@@ -13,14 +13,15 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, check_path, describe_type, hash_file, is_file, is_folder
 from srkd.images.folders import describe
 from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
-from srkd.remote import is_remote, localised
+from srkd.remote import localised
 from srkd.runtimes.runner import Runner
+from srkd.stores import is_remote
 from srkd.terminal import Progress, note, on_stderr, reports, say
 from srkd.upscaling import tasks
 from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
-from srkd.upscaling.many import enlarge_all, enlarge_here, enlarge_there
+from srkd.upscaling.many import Outcome, enlarge_all, enlarge_here, enlarge_there
 from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights
 from srkd.upscaling.shards import SUFFIX
 from srkd.upscaling.sharpness import find_pair
@@ -145,15 +146,7 @@ def upscale(
             opening = Opening(weights, scale, backend, device, precision, threads, sharpness, bool(tta))
             options = {"quality": quality, "tile": side, "megapixels": megapixels, "seamless": seamless}
             options["format"] = format
-            with open_engine(engine, address) as cluster:
-                if cluster is None:
-                    model = opening.open()
-                    enlarge = partial(enlarge_here, model, options)
-                else:
-                    opening, needs = tasks.place(cluster, opening)
-                    model = tasks.describe(cluster, opening, needs)
-                    enlarge = partial(enlarge_there, cluster, opening, needs, options)
-                done = enlarge_all(enlarge, todo, size, None if plan.alone else journal)
+            model, done = _run(opening, options, engine, address, todo, size, None if plan.alone else journal)
         # Standard output has the image only now.
         with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
             count = done.images - len(done.failures)
@@ -161,6 +154,27 @@ def upscale(
             what = "images or folders" if plan.failures else "images"
             _complain([*plan.failures, *done.failures], done.images + len(plan.failures), what)
         return [] if shown == STANDARD_OUTPUT or is_remote(out) else done.made
+
+
+def _run(
+    opening: Opening,
+    options: dict[str, Any],
+    engine: Engine,
+    address: str | None,
+    jobs: Sequence[Job],
+    size: Size,
+    journal: Journal | None,
+) -> tuple[Runner | Facts, Outcome]:
+    """Enlarges images by an engine; arguments as those of `upscale` and `enlarge_all`."""
+    with open_engine(engine, address) as cluster:
+        if cluster is None:
+            model = opening.open()
+            enlarge = partial(enlarge_here, model, options)
+        else:
+            opening, needs = tasks.place(cluster, opening)
+            model = tasks.describe(cluster, opening, needs)
+            enlarge = partial(enlarge_there, cluster, opening, needs, options)
+        return model, enlarge_all(enlarge, jobs, size, journal)
 
 
 def _check_inputs(images: Any) -> list[str]:

@@ -59,12 +59,8 @@ def pack(
         say(f"continuing after {packed} of {len(files)} images")
     total = len(files) - packed
     try:
-        left = files[packed:]
-        if cluster is None:
-            read = track(iter_pairs(left, request["scale"]), f"packing {total} images", total)
-            drawn = draw_all((pair for _, pair in read), request, done, jobs)
-        else:
-            drawn = track(_read_there(left, request, done, cluster), f"packing {total} images", total)
+        read = _read(files[packed:], request, done, jobs, cluster)
+        drawn = track(read, f"packing {total} images", total)
         for (pair, draws), (name, _) in zip(drawn, request["sources"][packed:], strict=True):
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
@@ -93,6 +89,15 @@ def pack(
         f"-> {folder}" + (f"; {left_out} left out, see {MANIFEST}" if left_out else "")
     )
     return manifest
+
+
+def _read(
+    files: Sequence[Source], request: Mapping[str, Any], done: int, jobs: int, cluster: Cluster | None
+) -> Iterator[tuple[Pair | SrkdError, Iterable[Draw]]]:
+    """Reads and degrades images, in order. Of the first, `done` draws are there already."""
+    if cluster is not None:
+        return _read_there(files, request, done, cluster)
+    return draw_all((pair for _, pair in iter_pairs(files, request["scale"])), request, done, jobs)
 
 
 def _read_there(
