@@ -3,10 +3,10 @@
     python benchmarks/gpu/pack.py OUT --photos PHOTOS --teacher realesrgan-x4plus.param --sets SETS
         [--most 62] [--python 3.12]
 
-Writes OUT/1-base.tar.xz (code, weights, packages, Set5 and Set14, trunks: speed), OUT/2-tests.tar.xz (what
-tests need besides: check), OUT/3-photos.tar (the photographs: psnr, gan) and OUT/4-teacher.tar.xz (x4plus:
-teacher, real). All are unpacked into one folder, the first one first. Prints their sizes, and fails where one
-is larger than `--most` MiB.
+Writes OUT/1-base.tar.xz (the code, weights, packages, Set5 and Set14, trunks: speed), OUT/2-tests.tar.xz
+(what tests need besides: check), OUT/3-photos.tar (the photographs: psnr, gan) and OUT/4-teacher.tar.xz
+(x4plus: teacher, real). All are unpacked into one folder, the first one first. Prints their sizes, and fails
+where one is larger than `--most` MiB.
 """
 
 import io

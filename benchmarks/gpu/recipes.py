@@ -56,7 +56,9 @@ def train_beside(
     with ThreadPoolExecutor(1 if places.dry else len(runs)) as pool:
         codes = dict(zip(runs, pool.map(one, runs), strict=True))
     for name, code in codes.items():
-        lines = (places.results / f"train-{name}.log").read_text(errors="replace").splitlines()
+        lines = (
+            (places.results / f"train-{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        )
         print(
             f"{name}: " + ("done" if code == 0 else f"exit {code}") + "".join(f"\n  {x}" for x in lines[-4:]),
             flush=True,

@@ -47,17 +47,7 @@ def pack(
         SrkdError: an image cannot be read.
     """
     if (folder / MANIFEST).is_file():
-        manifest = read_manifest(folder)
-        wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
-        # Sets that were packed before LR files were recorded have none.
-        keys = [key for key in {**wanted, **dict.fromkeys(DRAWN)} if key in manifest or key != LR_SOURCES]
-        differing = [key for key in keys if manifest.get(key) != wanted.get(key)]
-        if differing:
-            raise UsageError(
-                f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
-            )
-        say(f"{folder} is packed already: {len(manifest['images'])} images")
-        return manifest
+        return _packed_before(folder, request)
     appender = Appender(folder, (HR, LR), request)
     last = request.get("draws", 1) - 1
     # An image that is left out has one entry, any other one for each draw.
@@ -127,6 +117,21 @@ def _read_one(
     source, done = item
     ((pair, draws),) = draw_all([try_pair(source, request["scale"])], request, done, 1)
     return pair, list(draws)
+
+
+def _packed_before(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a folder that is packed; raises UsageError where it holds something else."""
+    manifest = read_manifest(folder)
+    wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
+    # Sets that were packed before LR files were recorded have none.
+    keys = [key for key in {**wanted, **dict.fromkeys(DRAWN)} if key in manifest or key != LR_SOURCES]
+    differing = [key for key in keys if manifest.get(key) != wanted.get(key)]
+    if differing:
+        raise UsageError(
+            f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
+        )
+    say(f"{folder} is packed already: {len(manifest['images'])} images")
+    return manifest
 
 
 def _manifest(request: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
