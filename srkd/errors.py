@@ -44,7 +44,7 @@ def first_line(error: BaseException) -> str:
 
 
 # Packages that an extra of their own brings; all others that can be missing come with `train`.
-_EXTRAS = {"openvino": "openvino", "ncnn": "ncnn", "pnnx": "ncnn", "pyiqa": "pyiqa"}
+_EXTRAS = {"av": "video", "openvino": "openvino", "ncnn": "ncnn", "pnnx": "ncnn", "pyiqa": "pyiqa"}
 
 
 def name_missing_extra(error: ModuleNotFoundError, what: str = "this") -> UsageError:

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 # Each imports, lazily or not, from those to its left and from itself.
 FLOORS = [
     {"srkd", "errors", "files", "arguments", "terminal"},
-    *({name} for name in ("images", "metrics", "models", "losses", "config", "degradation", "strategies")),
+    *(
+        {name}
+        for name in ("images", "video", "metrics", "models", "losses", "config", "degradation", "strategies")
+    ),
     {"recipe"},
     *({name} for name in ("runtimes", "weights", "data", "exports", "upscaling", "training", "reports")),
     *({name} for name in ("commands", "options", "cli", "__main__")),

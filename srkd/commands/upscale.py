@@ -1,42 +1,42 @@
 """`srkd upscale`: photographs in, larger photographs out."""
 
 import contextlib
-import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from srkd.errors import SrkdError, UsageError, first_line
-from srkd.files import StrPath, check_path, describe_type, hash_file, is_file, is_folder
-from srkd.images.folders import describe
-from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
+from srkd.files import StrPath, check_path, describe_type, hash_file, is_file
+from srkd.images.formats import FORMATS, MEGAPIXELS
 from srkd.images.reading import measure
 from srkd.runtimes.runner import Runner, average_flips
 from srkd.terminal import Progress, note, on_stderr, reports, say
 from srkd.terminal import progress as progress_of
 from srkd.upscaling.enlarge import enlarge_file
-from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
-from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights, open_fastest
+from srkd.upscaling.moving import (
+    CodecName,
+    Options,
+    check_moving,
+    enlarge_moving,
+    is_moving,
+    measure_moving,
+)
+from srkd.upscaling.opening import (
+    BICUBIC,
+    Backend,
+    Device,
+    Precision,
+    RunnerOptions,
+    default_weights,
+    open_fastest,
+)
+from srkd.upscaling.outputs import Plan, plan_outputs
 from srkd.upscaling.sharpness import find_pair
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
+from srkd.video.formats import CONTAINERS
 from srkd.weights.catalogue import find_weights
-
-
-class _Plan(NamedTuple):
-    """What becomes what.
-
-    Args:
-        jobs: the images and their outputs.
-        failures: images and folders that cannot be reached, a message each.
-        alone: whether it is one image given by its name.
-    """
-
-    jobs: list[Job]
-    failures: list[str]
-    alone: bool
 
 
 @reports
@@ -49,6 +49,8 @@ def upscale(
     sharpness: float | None = None,
     format: Literal["keep", "png", "jpg", "webp", "tiff", "bmp", "avif"] = "keep",
     quality: int | None = None,
+    codec: CodecName = "auto",
+    crf: int | None = None,
     tta: bool = False,
     tile: int | Literal["auto"] = "auto",
     backend: Backend = "auto",
@@ -60,23 +62,33 @@ def upscale(
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Upscale images: files, globs, and folders with everything in them.
+    """Upscale images and clips: files, globs, and folders with everything in them.
 
     Depth (8 or 16 bit), gray, transparency, colour profile, EXIF, IPTC, XMP, texts and resolution are kept
     where the format holds them, and what it does not hold is said; EXIF's orientation is applied. Each output
     appears whole or not at all. A job into a folder resumes when it is run again: images that are done are
     not done twice. An image that fails does not stop the others.
 
+    Clips (with `pip install 'srkd[video]'`) keep times, colours, depth, pixel shape, sound, subtitles,
+    chapters and texts where the output's container holds them, and are turned upright. A job that is
+    interrupted or killed goes on when it is run again. Animated GIF, WebP and PNG keep times, loops and
+    transparency, and may become clips, and clips GIF, WebP and `.apng`. In folders, clips are upscaled too.
+
     Args:
-        images: image files, quoted globs, or folders, whose structure is kept; `-` is standard input.
+        images: image files, clips, quoted globs, or folders, whose structure is kept; `-` is standard input.
         out: the file to write, or a folder (where names are kept); `-` is standard output.
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
         sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones; between them their
             weights are interpolated, as `srkd interpolate` does.
-        format: of the files in a folder; `keep` is the input's (PNG where that cannot be written).
+        format: of the images in a folder; `keep` is the input's (PNG where that cannot be written). Clips
+            keep theirs (MKV where that cannot be written).
         quality: 1 to 100, of JPEG, WebP and AVIF; 95 when not given, and none lost where a WebP lost none.
+        codec: of clips; `auto` is h264, in WebM vp9. `ffv1` loses nothing. All but it and `prores` keep
+            colours at half the size (4:2:0).
+        crf: quality of clips, 0 to 63 (h264 and h265: 51), lower is better; 18 for h264, 20 for h265, 25 for
+            av1, 24 for vp9 when not given.
         tta: average over the eight flips and rotations, which takes eight times as long and is slightly
             better.
         tile: side of the tiles in LR pixels, which bounds the memory used; `auto` chooses it by free memory,
@@ -86,7 +98,7 @@ def upscale(
         device: where torch runs.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
         threads: CPU threads; all cores when not given.
-        megapixels: images whose header declares more megapixels are rejected.
+        megapixels: images and clips whose header declares more megapixels are rejected.
         overwrite: replace files that exist.
         verbose: print what is done.
         progress: called as progress(description, done, total) while it works, in LR pixels.
@@ -99,46 +111,42 @@ def upscale(
         SrkdError: some image could not be read or written; the others are done.
     """
     side = None if isinstance(tile, str) and tile == "auto" else tile
-    check_options(
-        tile=side, quality=quality, scale=scale, threads=threads, megapixels=megapixels, sharpness=sharpness
-    )
+    check_options(tile=side, quality=quality, crf=crf, scale=scale, threads=threads)
+    check_options(megapixels=megapixels, sharpness=sharpness)
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
     check_path("out", out)
     weights = weights or default_weights()
     check_path("weights", weights)
     with replace_streams(_check_inputs(images), out, format) as (inputs, target, shown):
-        plan = _plan(inputs, target, format)
+        plan = plan_outputs(inputs, target, format)
+        check_moving(plan.jobs, codec, crf, quality)
         settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
-        journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
+        clips = _leave_out_defaults(codec=codec, crf=crf)
+        journal = Journal(target, {"weights": _identify(weights, sharpness), **settings, **clips})
         todo = _leave_out_done(plan, journal, overwrite)
         if not todo:
-            say(f"all {len(plan.jobs)} images were upscaled before -> {shown}")
+            say(f"all {_count(plan.jobs)} were upscaled before -> {shown}")
             _complain(plan.failures, len(plan.failures), "images or folders")
             return []
-        model = open_fastest(
-            weights,
-            scale,
-            backend=backend,
-            device=device,
-            precision=precision,
-            threads=threads,
-            sharpness=sharpness,
-        )
+        running: RunnerOptions = {"backend": backend, "device": device, "precision": precision}
+        running |= {"threads": threads, "sharpness": sharpness}
+        model = open_fastest(weights, scale, **running)
         runner = average_flips(model) if tta else model
         factor = scale or model.scale
-        options = {"quality": quality, "tile": side, "megapixels": megapixels}
-        made, failures = _enlarge_all(runner, todo, factor, options, None if plan.alone else journal)
+        options = Options(factor, codec, crf, quality, side, megapixels, journal.settings)
+        made, failures = _enlarge_all(runner, todo, options, None if plan.alone else journal)
     # Standard output has the image only now.
     with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
-        say(f"{_summarise(plan, len(todo), len(made), factor, model)} -> {shown}")
+        done = [job for job in todo if job.target in made]
+        say(f"{_summarise(plan, len(todo), done, factor, model)} -> {shown}")
         what = "images or folders" if plan.failures else "images"
         _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
     return [] if shown == STANDARD_OUTPUT else made
 
 
 def _enlarge_all(
-    runner: Runner, jobs: Sequence[Job], scale: float, options: dict[str, Any], journal: Journal | None
+    runner: Runner, jobs: Sequence[Job], options: Options, journal: Journal | None
 ) -> tuple[list[Path], list[str]]:
     """Enlarges images, and says what they lose by their formats; returns the files written and what went
     wrong.
@@ -146,16 +154,21 @@ def _enlarge_all(
     Args:
         runner: what enlarges.
         jobs: the images and their outputs.
-        scale: result size over the source's.
-        options: of `enlarge_file`.
+        options: how.
         journal: takes note of what is done; without it the first error is raised.
     """
     made, failures = [], []
     lost: dict[str, list[str]] = {}
-    with progress_of("upscaling", sum(measure(job.source) for job in jobs), every=30) as advance:
+    still = {"quality": options.quality, "tile": options.tile, "megapixels": options.megapixels}
+    moving = {job for job in jobs if is_moving(*job)}
+    total = sum(measure_moving(job, options) if job in moving else measure(job.source) for job in jobs)
+    with progress_of("upscaling", total, every=30) as advance:
         for job in jobs:
             try:
-                sentences = enlarge_file(runner, *job, scale, advance=advance, **options)
+                if job in moving:
+                    sentences = enlarge_moving(runner, job, options, advance)
+                else:
+                    sentences = enlarge_file(runner, *job, options.scale, advance=advance, **still)
             except Exception as error:  # whatever one image does must not end the others
                 if journal is None:
                     raise
@@ -197,7 +210,12 @@ def _identify(weights: StrPath, sharpness: float | None) -> str:
     return "+".join(BICUBIC if str(name) == BICUBIC else hash_file(find_weights(name), 16) for name in names)
 
 
-def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]:
+def _leave_out_defaults(**options: Any) -> dict[str, Any]:
+    """Options of clips that are given; a journal of images alone has none."""
+    return {name: value for name, value in options.items() if value not in (None, "auto")}
+
+
+def _leave_out_done(plan: Plan, journal: Journal, overwrite: bool) -> list[Job]:
     """The jobs that are not done.
 
     Raises:
@@ -210,11 +228,19 @@ def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]
     return todo
 
 
-def _summarise(plan: _Plan, tried: int, made: int, scale: float, model: Runner) -> str:
-    said = f"upscaled {made} image{'s' * (made != 1)} x{scale:g} with {model.name} ({model.runtime})"
+def _summarise(plan: Plan, tried: int, made: Sequence[Job], scale: float, model: Runner) -> str:
+    said = f"upscaled {_count(made)} x{scale:g} with {model.name} ({model.runtime})"
     if tried < len(plan.jobs):
         said += f", {len(plan.jobs) - tried} were done before"
     return said
+
+
+def _count(jobs: Sequence[Job]) -> str:
+    """How many images and clips there are, in words."""
+    clips = sum(job.target.suffix.lower() in CONTAINERS for job in jobs)
+    counts = {"image": len(jobs) - clips, "clip": clips}
+    said = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count]
+    return " and ".join(said) or "0 images"
 
 
 def _complain(failures: Sequence[str], tried: int, what: str) -> None:
@@ -227,70 +253,3 @@ def _complain(failures: Sequence[str], tried: int, what: str) -> None:
         for failure in failures:
             say(f"failed: {failure}")
     raise SrkdError(f"{len(failures)} of {tried} {what} failed: {told}; the others are done")
-
-
-def _plan(texts: Sequence[str], out: Path, format: str) -> _Plan:
-    """Finds the images and names their outputs.
-
-    Raises:
-        UsageError: there are none, or outputs that would replace inputs or one another.
-    """
-    inputs = collect(texts, out)
-    if inputs.left_out:
-        note(describe(inputs.left_out), "left out")
-    alone = not inputs.from_folder and len(inputs.images) == 1 and not inputs.failures
-    to_file = out.suffix != "" and not is_folder(out)
-    if alone and to_file:
-        check_suffix(out)
-        (source,) = inputs.images
-        if _same_place(out, source):
-            raise UsageError(f"{out} is the image to upscale; give another -o")
-        return _Plan([Job(source, out)], inputs.failures, alone)
-    if is_file(out) or (to_file and out.suffix.lower() in FORMATS):
-        raise UsageError(f"several images do not fit into the file {out}; give -o a folder")
-    jobs = [Job(source, out / name) for source, name in _name_outputs(inputs.images, format).items()]
-    _check_targets(jobs)
-    return _Plan(jobs, inputs.failures, alone)
-
-
-def _name_outputs(found: Mapping[Path, Path], format: str) -> dict[Path, Path]:
-    """The outputs' paths inside their folder. Of images that differ in their suffixes alone and would become
-    one file, each keeps its suffix in its name, which is said."""
-    names = {source: _rename(relative, format) for source, relative in found.items()}
-    sources: dict[Path, list[Path]] = {}
-    for source, name in names.items():
-        sources.setdefault(name, []).append(source)
-    kept = []
-    for name, same in sources.items():
-        # What has one name in two folders is no matter of suffixes.
-        if len(same) > 1 and len({found[source] for source in same}) == len(same):
-            for source in same:
-                names[source] = name.with_name(found[source].name + name.suffix)
-                kept.append(str(names[source]))
-    if kept:
-        some = ", ".join(kept[:4]) + (", ..." if len(kept) > 4 else "")
-        note(f"images that differ in their suffixes alone keep them in their names: {some}")
-    return names
-
-
-def _check_targets(jobs: Sequence[Job]) -> None:
-    # Windows and macOS take IMG.png and img.png for one file.
-    fold = str.casefold if sys.platform in ("win32", "darwin") else str
-    taken: dict[str, Path] = {}
-    for job in jobs:
-        other = taken.setdefault(fold(str(job.target)), job.source)
-        if other is not job.source:
-            raise UsageError(f"{other} and {job.source} would both become {job.target}; rename one of them")
-        if _same_place(job.target, job.source):
-            raise UsageError(f"{job.source} would replace itself; give another -o")
-
-
-def _same_place(a: Path, b: Path) -> bool:
-    # Unlike Path.resolve, this does not raise where links lead in a circle.
-    return os.path.realpath(a) == os.path.realpath(b)
-
-
-def _rename(path: Path, format: str) -> Path:
-    if format != "keep":
-        return path.with_suffix(f".{format}")
-    return path if path.suffix.lower() in FORMATS else path.with_suffix(".png")
