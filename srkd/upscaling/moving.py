@@ -163,7 +163,8 @@ def enlarge_moving(
         work = _open(job, options)
         source, output, writer = work
         if writer.done:
-            say(f"{job.source.name}: going on after {writer.done} frames of {source.count}")
+            about = "" if source.declared else "about "
+            say(f"{job.source.name}: going on after {writer.done} of {about}{source.count} frames")
         faults = Faults()
         try:
             end = _enlarge_frames(model, work, options, faults, advance)
@@ -177,9 +178,9 @@ def enlarge_moving(
         writer.keep()
         if not writer.done:
             raise SrkdError(f"{job.source} is damaged: none of its frames can be decoded")
-        # By the time that is missing: headers count frames that are not shown.
-        missing = source.count - writer.done
-        if missing > 1 + source.count // 50:
+        # Headers count some frames that are not shown.
+        missing = source.declared - writer.done
+        if missing > 1 + source.declared // 50:
             note(
                 f"{job.source} ends at {end:.2f} s, some {missing} frames before what it declares", "warning"
             )
@@ -233,7 +234,12 @@ def _find_losses(work: _Work, scale: float) -> list[str]:
             f"{name} has no transparency, which is put on white; prores (.mov) and ffv1 (.mkv) have it"
         )
     size = [max(1, round(side * scale)) for side in source.size]
-    if tuple(size) != output.size:
+    if output.squared:
+        shape = f"{source.aspect.numerator}:{source.aspect.denominator}"
+        lost.append(
+            f"pixels of {shape} become square, since {name} in {output.container.name} keeps no shape"
+        )
+    elif tuple(size) != output.size:
         large = "x".join(map(str, output.size))
         lost.append(
             f"{size[0]}x{size[1]} is written as {large}, its border repeated: {output.pixels} has even sides"

@@ -1,5 +1,6 @@
 """Clips to frames, by FFmpeg: upright, as RGB by their own matrix and range, with their own times."""
 
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,6 +138,7 @@ def open_clip(path: Path, megapixels: float = MEGAPIXELS) -> Source:
             read=reader.read,
             rate=rate,
             kind=container.format.name,
+            declared=stream.frames,
             bits=bits,
             alpha=alpha,
             aspect=1 / aspect if turn.transposed else aspect,
@@ -295,9 +297,14 @@ def _find_losses(container: Any, stream: Any, frame: Any) -> list[str]:
 
 
 def _count(container: Any, stream: Any, rate: Fraction) -> int:
-    """How many frames there are: as the file says, by its duration, or by its packets."""
+    """How many frames there are: as the file says, or about as many by its duration."""
     if stream.frames:
         return stream.frames
+    # Matroska's, which is in a text.
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if match:
+        hours, minutes, seconds = map(Fraction, match.groups())
+        return max(1, round((hours * 3600 + minutes * 60 + seconds) * rate))
     if stream.duration:
         return max(1, round(stream.duration * stream.time_base * rate))
     if container.duration:

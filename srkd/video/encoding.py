@@ -17,6 +17,8 @@ from srkd.video.source import Colour, Source
 
 # Frames of a segment, which begins with a key frame: a kill loses no more, and players can seek to each.
 SEGMENT = 48
+# Encoders that write the shape of pixels into the pictures. PyAV cannot write it into Matroska's header.
+_SHAPED = ("libx264", "libx265")
 # FFmpeg's scaler takes these codes of matrices; BT.601 has two.
 _SCALER = {6: 5}
 
@@ -44,6 +46,7 @@ class Output:
         aspect: width of a pixel over its height.
         rate: frames a second on average.
         unit: of time, in seconds.
+        squared: whether frames are stretched, so that their pixels become square.
     """
 
     container: Container
@@ -55,6 +58,7 @@ class Output:
     aspect: Fraction
     rate: Fraction
     unit: Fraction
+    squared: bool = False
 
     @property
     def alpha(self) -> bool:
@@ -99,6 +103,11 @@ def plan_output(source: Source, container: Container, codec: Codec, size: tuple[
         size: width and height of the enlarged frames.
     """
     pixels, bits = choose_pixels(codec, source.bits, source.alpha)
+    aspect = source.aspect
+    squared = aspect != 1 and container.name in ("matroska", "webm") and codec.encoder not in _SHAPED
+    if squared:
+        size = (round(size[0] * max(aspect, 1)), round(size[1] / min(aspect, 1)))
+        aspect = Fraction(1)
     if "420" in pixels or "422" in pixels:
         size = (size[0] + size[0] % 2, size[1] + (size[1] % 2 if "420" in pixels else 0))
     colour = source.colour or Colour(RGB, FULL, UNKNOWN, UNKNOWN)
@@ -106,7 +115,7 @@ def plan_output(source: Source, container: Container, codec: Codec, size: tuple[
         colour = colour._replace(matrix=RGB, range=FULL)
     elif colour.matrix == RGB:
         colour = colour._replace(matrix=BT709, range=LIMITED)
-    return Output(container, codec, pixels, bits, size, colour, source.aspect, source.rate, source.unit)
+    return Output(container, codec, pixels, bits, size, colour, aspect, source.rate, source.unit, squared)
 
 
 class ClipWriter:
@@ -217,7 +226,7 @@ class _Segment:
         rows, columns = (
             large - side for large, side in zip(output.size[::-1], values.shape[:2], strict=True)
         )
-        if rows or columns:
+        if (rows or columns) and not output.squared:
             values = np.pad(values, ((0, rows), (0, columns), (0, 0)), mode="edge")
         kind = ("rgba64le" if deep else "rgba") if values.shape[2] == 4 else ("rgb48le" if deep else "rgb24")
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(values), kind)
@@ -225,6 +234,7 @@ class _Segment:
         matrix, limits, primaries, transfer = output.colour
         frame = self.reformatter.reformat(
             frame,
+            *output.size,
             format=output.pixels,
             dst_colorspace=None if matrix == RGB else _SCALER.get(matrix, matrix),
             dst_color_range=limits,

@@ -82,6 +82,7 @@ class Source:
         read: gives the frames from a number on, and notes what is wrong.
         rate: frames a second on average.
         kind: the name of its format.
+        declared: how many frames its header declares, 0 where it does not.
         bits: of a channel.
         alpha: whether frames may be transparent.
         aspect: width of a pixel over its height.
@@ -99,6 +100,7 @@ class Source:
     read: Read
     rate: Fraction
     kind: str
+    declared: int = 0
     bits: int = 8
     alpha: bool = False
     aspect: Fraction = Fraction(1)
