@@ -22,7 +22,7 @@ from srkd.video.animating import AnimationWriter, write_animation
 from srkd.video.animations import count_frames, open_animation
 from srkd.video.clips import is_clip, open_clip
 from srkd.video.encoding import ClipWriter, Output, plan_output
-from srkd.video.formats import ANIMATIONS, CLIPS_BY_NAME, CONTAINERS, choose_codec
+from srkd.video.formats import ALWAYS_ANIMATED, ANIMATIONS, CLIPS_BY_NAME, CONTAINERS, choose_codec
 from srkd.video.joining import join
 from srkd.video.parts import Parts
 from srkd.video.source import Faults, Source
@@ -60,6 +60,8 @@ def kind_of(source: Path) -> Kind:
     if not is_file(source):
         return "image"
     frames = count_frames(source)
+    if frames is None and suffix in ALWAYS_ANIMATED:
+        return "animation"
     if frames is None:
         return "image" if suffix in IMAGES or not is_clip(source) else "clip"
     return "animation" if frames else "image"
@@ -91,8 +93,10 @@ def check_target(source: Path, target: Path) -> None:
     # A clip as PNG is more often a still that is meant than an animation.
     fitting = [*CONTAINERS, *ANIMATIONS] if kind == "animation" else [*CONTAINERS, ".gif", ".webp", ".apng"]
     if suffix not in fitting:
-        frames = f"{source} is a clip" if kind == "clip" else f"{source} holds {count_frames(source)} frames"
-        raise UsageError(f"cannot write {target}: {frames}; its name must end in one of {', '.join(fitting)}")
+        what = "a clip" if kind == "clip" else "an animation"
+        raise UsageError(
+            f"cannot write {target}: {source} is {what}; its name must end in one of {', '.join(fitting)}"
+        )
 
 
 def check_moving(jobs: Sequence[Job], codec: CodecName, crf: int | None, quality: int | None) -> None:

@@ -67,7 +67,8 @@ def open_animation(path: Path, megapixels: float = MEGAPIXELS) -> Source:
             if frame is None:
                 continue
             durations.append(_duration(frame))
-            alpha = alpha or frame.has_transparency_data
+            # Many files have room for transparency, and none.
+            alpha = alpha or (frame.has_transparency_data and _to_photo(frame).alpha is not None)
         if not durations:
             raise SrkdError(f"{path} is damaged: none of its frames can be read")
     unit = Fraction(1, min(lcm(*(one.denominator for one in durations), 1000), _FINEST))
