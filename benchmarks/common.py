@@ -85,5 +85,12 @@ def machine() -> str:
     return platform.processor() or platform.machine()
 
 
+def device_name(device: Any) -> str:
+    """The card's name of a torch device; `cpu` for the CPU."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else str(device)
+
+
 def versions(*packages: str) -> dict[str, str]:
     return {package: version(package) for package in packages}

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import check_output, make_parser, run_script, write_json
 
 # Frames a second, their size, samples of sound a second, and the seconds that are repeated.
-RATE, SIZE, SOUND, LENGTH = 10, (40, 30), 16_000, 40
+RATE, SIZE, SOUND, LENGTH = 5, (24, 16), 16_000, 40
 
 
 def make_clip(path: Path) -> None:

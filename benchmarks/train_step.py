@@ -1,14 +1,19 @@
 """The training step of srkd over a bare PyTorch loop with the same model, losses and batch.
 
-    python benchmarks/train_step.py --data PACKED [--json benchmarks/results/train_step.json]
+    python benchmarks/train_step.py --data PACKED [--device cuda --precision bf16-mixed]
+        [--json benchmarks/results/train_step.json]
 
 Both take turns in one process; a ratio is the median over turns, with its quartiles. `--data` is a data set
 packed by `srkd prepare` (random images by default). The bare loop gets its batch prepared; the data pipeline
 is timed separately. Also measured: shares of a step's time by kind of operator, torch.compile against eager
-execution, and distillation from stored teacher outputs against training without.
+execution, and distillation from stored teacher outputs against training without. On CUDA also: a bare loop
+that is not channels last, CUDA graphs (torch.compile's mode reduce-overhead), peak memory, and the share of a
+step in which the GPU computes.
 """
 
+import contextlib
 import copy
+import functools
 import itertools
 import statistics
 import sys
@@ -16,32 +21,44 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from srkd import create_discriminator, create_generator
 from srkd.config import Loss, Stage
 from srkd.data import Crops, Pair, open_data
-from srkd.images.tensors import to_batch
+from srkd.errors import UsageError, first_line
 from srkd.metrics.trunks import load_trunk
 from srkd.strategies import STRATEGIES
+from srkd.training.feeding import to_device
 from srkd.training.seeds import hash_int
 from srkd.training.state import build_state
 from srkd.training.step import train_step
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.common import check_at_least, check_output, machine, make_parser, run_script, write_json
-from benchmarks.timing import take_turns, timed
+from benchmarks.common import (
+    check_at_least,
+    check_output,
+    device_name,
+    machine,
+    make_parser,
+    run_script,
+    write_json,
+)
+from benchmarks.timing import take_turns, time_call
 
-Step = Callable[[], None]
+Step = Callable[[], object]
 
 MODEL = "srgan_student_lite"
+HALVES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 # Adam in both: the plain choice for a loop written by hand.
 STAGES = {
     "PSNR stage": replace(STRATEGIES["pretrain"].stages["pretrain"], optimizer="adam", rate=5e-4),
@@ -50,7 +67,7 @@ STAGES = {
 # Operators of a profile, by purpose.
 GROUPS = {
     "convolution, backward": ("aten::convolution_backward",),
-    "convolution, forward": ("aten::mkldnn_convolution", "aten::_slow_conv2d_forward"),
+    "convolution, forward": ("aten::mkldnn_convolution", "aten::_slow_conv2d_forward", "aten::cudnn_conv"),
     "PReLU": ("aten::_prelu_kernel", "aten::_prelu_kernel_backward"),
     "ReLU and max-pooling": ("aten::relu", "aten::threshold_backward", "aten::clamp_min", "max_pool"),
     "batch normalisation": ("aten::native_batch_norm", "aten::native_batch_norm_backward"),
@@ -60,25 +77,46 @@ GROUPS = {
 }
 
 
-def make_fabric() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1)
+class Setting(NamedTuple):
+    """Where, in which precision and with which generator steps are taken."""
+
+    device: torch.device
+    precision: str
+    model: str
+
+    def fabric(self) -> Fabric:
+        return Fabric(accelerator=self.device.type, devices=1, precision=self.precision)  # type: ignore[arg-type]
+
+    def wait(self) -> None:
+        """Until the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
-def make_step(stage: Stage, batches: Callable[[int], Sequence[Tensor]], compile: bool = False) -> Step:
+def make_step(
+    setting: Setting, stage: Stage, batches: Callable[[int], Sequence[Tensor]], compile: str | None = None
+) -> Step:
     """A function that takes the next step as `srkd train` does, without logs and checkpoints.
 
     Args:
+        setting: where and how.
         stage: its losses and critics.
         batches: LR, HR and stored teacher outputs by number of the step.
-        compile: whether to use torch.compile.
+        compile: torch.compile's mode; eager when not given.
     """
     torch.manual_seed(0)
-    state = build_state(make_fabric(), stage, [create_generator(MODEL)], {}, [], 0, compile=compile)
+    # `--compile` has torch.compile's default mode.
+    chosen = functools.partial(torch.compile, mode=compile)
+    with mock.patch.object(torch, "compile", chosen) if compile else contextlib.nullcontext():
+        network = create_generator(setting.model)
+        state = build_state(setting.fabric(), stage, [network], {}, [], 0, compile=compile is not None)
     numbers = itertools.count()
 
     def take() -> None:
         step = next(numbers)
         torch.manual_seed(hash_int(f"0/stage/{step}/0"))
+        if compile == "reduce-overhead":
+            torch.compiler.cudagraph_mark_step_begin()
         state.set_rates(step)
         lr, hr, *targets = batches(step)
         train_step(state, [(lr, hr, tuple(targets))], step)
@@ -86,86 +124,102 @@ def make_step(stage: Stage, batches: Callable[[int], Sequence[Tensor]], compile:
     return take
 
 
-def make_bare_step(stage: Stage, lr: Tensor, hr: Tensor) -> Callable[[], None]:
-    """The same step written by hand: channels last, fused Adam, averaged weights."""
+def make_bare_step(
+    setting: Setting, stage: Stage, lr: Tensor, hr: Tensor, channels_last: bool = True
+) -> Step:
+    """The same step written by hand: autocast, fused Adam, averaged weights."""
     torch.manual_seed(0)
-    generator = create_generator(MODEL).to(memory_format=torch.channels_last).train()
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    lr, hr = (images.contiguous(memory_format=layout) for images in (lr, hr))
+    generator = create_generator(setting.model).to(setting.device).to(memory_format=layout).train()
     average = copy.deepcopy(generator).requires_grad_(False)
     optimizer = torch.optim.Adam(generator.parameters(), lr=stage.rate, betas=(0.9, 0.99), fused=True)
     own, other = list(generator.parameters()), list(average.parameters())
+    half = HALVES.get(setting.precision)
+    scaler = torch.amp.GradScaler(setting.device.type, enabled=half is torch.float16)
 
-    def finish() -> None:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    def autocast() -> torch.autocast:
+        return torch.autocast(setting.device.type, half, enabled=half is not None)
+
+    def update(loss: Tensor, player: torch.optim.Optimizer) -> None:
+        scaler.scale(loss).backward()
+        scaler.step(player)
+        player.zero_grad(set_to_none=True)
+
+    def finish(loss: Tensor) -> None:
+        update(loss, optimizer)
+        scaler.update()
         with torch.no_grad():
             torch._foreach_lerp_(other, own, 1 - stage.ema)
 
     if not stage.critics:
 
         def take() -> None:
-            F.l1_loss(generator(lr), hr).backward()
-            finish()
+            with autocast():
+                loss = F.l1_loss(generator(lr), hr)
+            finish(loss)
 
         return take
 
     (critic_spec,) = stage.critics.values()
-    critic = create_discriminator(critic_spec.name, **critic_spec.options)
-    critic = critic.to(memory_format=torch.channels_last).train()
+    critic = create_discriminator(critic_spec.name, **critic_spec.options).to(setting.device)
+    critic = critic.to(memory_format=layout).train()
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=stage.rate, betas=(0.9, 0.99), fused=True)
-    trunk = load_trunk("st-vgg", None)
+    trunk = load_trunk("st-vgg", None).to(setting.device)
     bce = nn.BCEWithLogitsLoss()
 
     def take_gan() -> None:
-        sr = generator(lr)
-        real, fake = critic(hr), critic(sr.detach())
-        (bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))).backward()
-        critic_optimizer.step()
-        critic_optimizer.zero_grad(set_to_none=True)
+        with autocast():
+            sr = generator(lr)
+            real, fake = critic(hr), critic(sr.detach())
+            loss = bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))
+        update(loss, critic_optimizer)
         critic.requires_grad_(False)
-        with torch.no_grad():
-            targets = trunk(hr)
-        features = trunk(sr)
-        content = [F.l1_loss(features[k], targets[k]) / targets[k].abs().mean() for k in targets]
-        fake = critic(sr)
-        loss = stage.losses["perceptual"].weight * torch.stack(content).mean()
-        loss = loss + stage.losses["l1"].weight * F.l1_loss(sr, hr)
-        loss = loss + critic_spec.weight * bce(fake, torch.ones_like(fake))
-        loss.backward()
-        finish()
+        with autocast():
+            with torch.no_grad():
+                targets = trunk(hr)
+            features = trunk(sr)
+            content = [F.l1_loss(features[k], targets[k]) / targets[k].abs().mean() for k in targets]
+            fake = critic(sr)
+            loss = stage.losses["perceptual"].weight * torch.stack(content).mean()
+            loss = loss + stage.losses["l1"].weight * F.l1_loss(sr, hr)
+            loss = loss + critic_spec.weight * bce(fake, torch.ones_like(fake))
+        finish(loss)
         critic.requires_grad_(True)
 
     return take_gan
 
 
-def make_loader(crops: Crops) -> Callable[[int], list[Tensor]]:
+def make_loader(crops: Crops, device: torch.device) -> Callable[[int], list[Tensor]]:
     """The data of a step by its number, cropped and converted to tensors."""
-
-    def load(step: int) -> list[Tensor]:
-        batch = crops(step)
-        return [to_batch(images) for images in (batch.lr, batch.hr, *batch.targets)]
-
-    return load
+    return lambda step: to_device(crops(step), device)
 
 
-def stored_to_none(pairs: list[Pair], batch: int, turns: int) -> dict[str, Any]:
+def stored_to_none(setting: Setting, plain: Stage, pairs: list[Pair], turns: int) -> dict[str, Any]:
     """A step that distils from stored teacher outputs over one without distillation, with their data."""
-    plain = replace(STAGES["PSNR stage"], batch=batch)
     distilled = replace(plain, losses={**plain.losses, "output": Loss()})
     # HR stands in for the teacher outputs: the pixels do not matter for speed.
     pairs = [replace(pair, targets=(pair.hr,)) for pair in pairs]
-    steps = {
-        name: make_step(
-            stage, make_loader(Crops(pairs, stage.crop, batch, 4, [0, 0], targets=name == "stored"))
-        )
-        for name, stage in (("none", plain), ("stored", distilled))
-    }
-    seconds = time_steps(steps, turns, 10)
+    steps = {}
+    for name, stage in (("none", plain), ("stored", distilled)):
+        crops = Crops(pairs, stage.crop, stage.batch, 4, [0, 0], targets=name == "stored")
+        steps[name] = make_step(setting, stage, make_loader(crops, setting.device))
+    seconds = time_steps(setting, steps, turns, 10)
     return ratio(seconds["stored"], seconds["none"])
 
 
-def time_steps(steps: Mapping[str, Step], turns: int, block: int) -> dict[str, list[float]]:
+def time_steps(setting: Setting, steps: Mapping[str, Step], turns: int, block: int) -> dict[str, list[float]]:
     """Seconds per step of each, turn by turn; a turn takes `block` steps."""
-    return take_turns([timed(name, step, block) for name, step in steps.items()], turns)
+
+    def take(step: Step) -> None:
+        for _ in range(block):
+            step()
+        setting.wait()
+
+    def entry(name: str, step: Step) -> Callable[[int], dict[str, float]]:
+        return lambda turn: {name: time_call(lambda: take(step)) / block}
+
+    return take_turns([entry(name, step) for name, step in steps.items()], turns)
 
 
 def ratio(a: list[float], b: list[float]) -> dict[str, Any]:
@@ -175,18 +229,31 @@ def ratio(a: list[float], b: list[float]) -> dict[str, Any]:
     return {"median": round(middle, 4), "quartiles": [round(low, 4), round(high, 4)], "turns": len(ratios)}
 
 
-def where_time_goes(step: Callable[[], None], count: int) -> dict[str, float]:
-    """Shares of CPU time by group of operators."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+def where_time_goes(setting: Setting, step: Step, count: int) -> tuple[dict[str, float], float]:
+    """Shares of the device's time by group of operators, and its seconds of a step."""
+    on_cuda = setting.device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_cuda]
+    with profile(activities=activities) as profiler:
         for _ in range(count):
             step()
-    events = [(event.key, event.self_cpu_time_total) for event in profiler.key_averages()]
-    total = sum(spent for _, spent in events)
+        setting.wait()
+    spent = "self_device_time_total" if on_cuda else "self_cpu_time_total"
+    # Kernels have events of their own besides those of the operators that they belong to.
+    events = [event for event in profiler.key_averages() if event.device_type == DeviceType.CPU]
+    total = sum(getattr(event, spent) for event in events)
     shares = dict.fromkeys([*GROUPS, "everything else"], 0.0)
-    for key, spent in events:
-        names = (name for name, parts in GROUPS.items() if any(part in key for part in parts))
-        shares[next(names, "everything else")] += spent / total
-    return {name: round(share, 3) for name, share in shares.items()}
+    for event in events:
+        names = (name for name, parts in GROUPS.items() if any(part in event.key for part in parts))
+        shares[next(names, "everything else")] += getattr(event, spent) / max(total, 1e-9)
+    return {name: round(share, 3) for name, share in shares.items()}, total / count / 1e6
+
+
+def peak_bytes(setting: Setting, step: Step) -> int:
+    """The most memory that a step has on the GPU, what others left there included."""
+    torch.cuda.reset_peak_memory_stats(setting.device)
+    step()
+    setting.wait()
+    return torch.cuda.max_memory_allocated(setting.device)
 
 
 def random_pairs() -> list[Pair]:
@@ -198,60 +265,90 @@ def random_pairs() -> list[Pair]:
     ]
 
 
-def measure_stage(name: str, stage: Stage, pairs: list[Pair], turns: int) -> dict[str, Any]:
+def measure_stage(
+    setting: Setting, name: str, stage: Stage, pairs: list[Pair], turns: int, modes: Sequence[str]
+) -> dict[str, Any]:
     """The figures of one stage; prints where its time goes."""
     crops = Crops(pairs, stage.crop, stage.batch, 4, [0, 0])
-    load, numbers = make_loader(crops), itertools.count()
+    load, numbers = make_loader(crops, setting.device), itertools.count()
     lr, hr = load(0)
-    ours = make_step(stage, lambda step: (lr, hr))
-    block = 2 if stage.critics else 10
-    steps = {"ours": ours, "bare": make_bare_step(stage, lr, hr), "data": lambda: load(next(numbers))}
-    seconds = time_steps(steps, turns, block)
-    found = {
-        "bare_seconds": round(statistics.median(seconds["bare"]), 4),
+    ours = make_step(setting, stage, lambda step: (lr, hr))
+    on_cuda = setting.device.type == "cuda"
+    block = (10 if on_cuda else 2) if stage.critics else (40 if on_cuda else 10)
+    bare = make_bare_step(setting, stage, lr, hr)
+    steps = {"ours": ours, "bare": bare, "data": lambda: load(next(numbers))}
+    found: dict[str, Any] = {}
+    if on_cuda:
+        steps["bare_channels_first"] = make_bare_step(setting, stage, lr, hr, channels_last=False)
+        found["peak_bytes"] = {row: peak_bytes(setting, steps[row]) for row in ("ours", "bare")}
+    seconds = time_steps(setting, steps, turns, block)
+    middle = {row: statistics.median(each) for row, each in seconds.items()}
+    found |= {
+        "bare_seconds": float(f"{middle['bare']:.4g}"),
         "ours_to_bare": ratio(seconds["ours"], seconds["bare"]),
         "data_to_bare": ratio(seconds["data"], seconds["bare"]),
-        "profile": where_time_goes(ours, block),
     }
-    compiled = make_step(stage, lambda step: (lr, hr), compile=True)
-    try:
-        seconds = time_steps({"eager": ours, "compile": compiled}, max(turns // 3, 2), block)
-        found["compile_to_eager"] = ratio(seconds["compile"], seconds["eager"])
-    except Exception as error:  # no compiler, or a network that torch.compile does not support
-        found["compile_to_eager"] = str(error).splitlines()[0]
+    found["profile"], busy = where_time_goes(setting, ours, block)
+    if on_cuda:
+        found["channels_first_to_last"] = ratio(seconds["bare_channels_first"], seconds["bare"])
+        found["gpu_busy"] = round(busy / middle["ours"], 3)
+    for mode in modes:
+        key = "compile_to_eager" if mode == "default" else f"compile_{mode}_to_eager"
+        found[key] = compile_to_eager(setting, stage, ours, (lr, hr), mode, max(turns // 3, 2), block)
     print(f"\n{name}: where the time goes")
     for group, share in sorted(found["profile"].items(), key=lambda item: -item[1]):
         print(f"  {group:<28}{share:6.1%}")
     return found
 
 
+def compile_to_eager(
+    setting: Setting, stage: Stage, eager: Step, batch: Sequence[Tensor], mode: str, turns: int, block: int
+) -> Any:
+    """The ratio of a mode of torch.compile, or why there is none."""
+    try:
+        compiled = make_step(setting, stage, lambda step: batch, mode)
+        seconds = time_steps(setting, {"eager": eager, "compile": compiled}, turns, block)
+        return ratio(seconds["compile"], seconds["eager"])
+    except Exception as error:  # no compiler, or a network that torch.compile does not support
+        return first_line(error)
+
+
 def show(result: Mapping[str, Any]) -> None:
-    print("\nratios, median over turns (quartiles)")
+    print(f"\n{result['device']}, {result['precision']}: ratios, median over turns (quartiles)")
     for name, found in result["stages"].items():
-        for key in ("ours_to_bare", "data_to_bare", "compile_to_eager"):
-            value = found[key]
-            text = f"{value['median']:.3f} {value['quartiles']}" if isinstance(value, dict) else value
+        for key, value in found.items():
+            if key == "profile":
+                continue
+            text = f"{value['median']:.3f} {value['quartiles']}" if "median" in str(value) else value
             print(f"  {name}, {key.replace('_', ' ')}: {text}")
     stored = result["stored_teacher_to_none"]
     print(f"  distilling from stored outputs, to none: {stored['median']:.3f} {stored['quartiles']}")
 
 
 def work(arguments: Namespace) -> None:
-    check_at_least(1, batch=arguments.batch)
+    check_at_least(1, batch=arguments.batch, crop=arguments.crop)
     check_at_least(2, turns=arguments.turns)
     check_output("--json", arguments.json)
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: there is no CUDA here")
+    setting = Setting(torch.device(arguments.device), arguments.precision, arguments.model)
+    modes = [] if arguments.no_compile else ["default", *["reduce-overhead"] * (arguments.device == "cuda")]
     pairs = open_data(arguments.data, 4, smallest=96).train if arguments.data else random_pairs()
+    sizes = {"batch": arguments.batch, "crop": arguments.crop}
+    stages = {name: replace(stage, **sizes) for name, stage in STAGES.items()}
     result: dict[str, Any] = {
-        "model": MODEL,
-        "batch": arguments.batch,
+        "model": setting.model,
+        **sizes,
         "machine": machine(),
+        "device": device_name(setting.device),
+        "precision": setting.precision,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "stages": {
-            name: measure_stage(name, replace(stage, batch=arguments.batch), pairs, arguments.turns)
-            for name, stage in STAGES.items()
+            name: measure_stage(setting, name, stage, pairs, arguments.turns, modes)
+            for name, stage in stages.items()
         },
-        "stored_teacher_to_none": stored_to_none(pairs, arguments.batch, arguments.turns),
+        "stored_teacher_to_none": stored_to_none(setting, stages["PSNR stage"], pairs, arguments.turns),
     }
     show(result)
     if arguments.json:
@@ -260,10 +357,16 @@ def work(arguments: Namespace) -> None:
 
 def main() -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("--data", help="a data set packed by srkd prepare; random images by default")
-    parser.add_argument("--turns", type=int, default=10, help="measured turns, after one to warm up")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    add = parser.add_argument
+    add("--data", help="a data set packed by srkd prepare; random images by default")
+    add("--device", choices=("cpu", "cuda"), default="cpu")
+    add("--precision", choices=("32-true", *HALVES), default="32-true")
+    add("--model", default=MODEL, help="the generator")
+    add("--turns", type=int, default=10, help="measured turns, after one to warm up")
+    add("--batch", type=int, default=16)
+    add("--crop", type=int, default=96, help="side of the HR crops")
+    add("--no-compile", action="store_true", help="leave torch.compile out")
+    add("--json", type=Path, help="file for the figures")
     run_script(parser, work)
 
 

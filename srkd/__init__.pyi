@@ -1,6 +1,8 @@
 from .commands.backends import list_backends as list_backends
 from .commands.card import card as card
 from .commands.compare import compare as compare
+from .commands.compress import Compression as Compression
+from .commands.compress import compress as compress
 from .commands.config import show_config as show_config
 from .commands.critic import critic as critic
 from .commands.degrade import degrade as degrade
@@ -15,8 +17,10 @@ from .commands.interpolate import interpolate as interpolate
 from .commands.models import list_models as list_models
 from .commands.mutual import mutual as mutual
 from .commands.prepare import prepare as prepare
+from .commands.profile import profile as profile
 from .commands.quickstart import quickstart as quickstart
 from .commands.runs import list_runs as list_runs
+from .commands.stop import stop as stop
 from .commands.taps import list_taps as list_taps
 from .commands.train import train as train
 from .commands.upscale import upscale as upscale

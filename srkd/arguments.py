@@ -1,6 +1,7 @@
 """Arguments of public functions, checked against their annotations before anything is done."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
@@ -30,6 +31,14 @@ def check_whole(name: str, value: Any, least: int, greatest: int | None = None) 
     if isinstance(value, bool) or not within:
         bounds = f"of at least {least}" if greatest is None else f"from {least} to {greatest}"
         raise UsageError(f"{name} must be a whole number {bounds}, not {describe_value(value)}")
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError for what is no device."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise UsageError(
+            f"unknown device '{device}'; choose from: auto, cpu, mps, cuda, cuda:N (GPU number N)"
+        )
 
 
 @cache

@@ -29,9 +29,10 @@ from srkd.terminal import accept_all_characters, answering
 
 # The panels of the help. A command that stands in none, but in the stub, is listed under OTHER.
 PANELS = {
+    "Compress": "compress profile",
     "Use a network": "upscale demo evaluate export interpolate card",
     "Train one": "train distill finetune mutual extend compare",
-    "Data and runs": "prepare degrade runs estimate config",
+    "Data and runs": "prepare degrade runs stop estimate config",
     "Look up": "models taps backends",
     "Start": "quickstart",
 }

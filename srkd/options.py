@@ -22,10 +22,12 @@ RECIPE_PANELS = {
 }
 PANELS = {
     "What": (
-        "images weights model data sr folder first second recipe methods strategy teacher discriminator "
+        "budget images weights model data sr folder first second recipe methods strategy teacher "
+        "discriminator "
         "discriminator_options old replay val lr scale"
     ),
-    "Where it goes and runs": "out json csv latex format overwrite port device backend threads jobs runtime",
+    "Where it goes and runs": "out json csv latex format overwrite port device backend threads jobs "
+    "runtime profile",
 }
 OTHER = "How"
 # Options that `--set` does as well.
@@ -33,11 +35,15 @@ HIDDEN = ("stages",)
 SHORT = {"out": "-o", "weights": "-w"}
 # What an option takes, where its type does not say it.
 METAVARS = {
-    **dict.fromkeys(("teacher", "teacher_discriminator", "start", "weights", "json", "csv", "latex"), "FILE"),
+    **dict.fromkeys(
+        ("teacher", "teacher_discriminator", "start", "weights", "json", "csv", "latex", "profile"), "FILE"
+    ),
     **dict.fromkeys(("lr", "sr", "calibrate"), "FOLDER"),
     **dict.fromkeys(("out", "data", "replay", "val", "old", "runtime"), "PATH"),
-    **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config"), "NAME"),
+    **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config", "architecture"), "NAME"),
     "set": "PATH=VALUE",
+    "device": "auto|cpu|mps|cuda|cuda:N",
+    "fit": "WIDTHxHEIGHT",
     "degradation": "NAME|YAML",
 }
 # Lists that take all words up to the next option; of others, the option is repeated.
@@ -197,7 +203,7 @@ def _show(parameter: inspect.Parameter, text: str, panels: dict[str, str]) -> in
         allow_repeating=None if kind == list[str] else True,
         consume_multiple=name in GREEDY and kind == list[str],
         converter=_to_number if kind is float or kind is int or int in get_args(kind) else None,
-        metavar=METAVARS.get(name) or _metavar(kind),
+        metavar=(None if get_origin(kind) is Literal else METAVARS.get(name)) or _metavar(kind),
         show=name not in HIDDEN and not (get_origin(kind) is Literal and len(get_args(kind)) == 1),
         show_choices=get_origin(kind) is Literal,
         show_default=given,

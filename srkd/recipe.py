@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, Literal, TypedDict, get_type_hints
+from typing import Any, TypedDict, get_type_hints
 
 import yaml
 
+from srkd.arguments import check_device
 from srkd.config import Stage, build, override_stages
 from srkd.degradation import Degradation, make_degradation, shorten
 from srkd.errors import UsageError, choose
@@ -68,7 +69,7 @@ class RunOptions(TypedDict, total=False):
         batch: crops per step in every stage, over all devices.
         stages: overrides of single fields, as stages.transfer.losses.output.weight; null removes an entry.
         seed: decides initial weights and the order of the data.
-        device: auto, cpu, cuda or mps.
+        device: `auto`, `cpu`, `mps`, `cuda`, or one of several GPUs, `cuda:1`.
         devices: processes on each machine, one for each GPU; a batch is divided between them.
         nodes: machines; start one process per device on each with torchrun.
         precision: a precision of Lightning Fabric, such as 32-true, bf16-mixed or 16-mixed.
@@ -83,7 +84,9 @@ class RunOptions(TypedDict, total=False):
             is not finite.
         tensorboard: write TensorBoard's files too: losses, rates, scores and image strips.
         skip_bad: leave out training images that cannot be read or are too small, with a note.
-        resume: continue from the last checkpoint in `out`; start where there is none.
+        resume: continue from the last checkpoint in `out`; start where there is none. A finished run goes on
+            from its end with `steps` of more than its last stage had: with its optimiser's moments, and the
+            schedule of so many steps.
         allow_changes: with `resume`, continue although the recipe or the data changed.
     """
 
@@ -104,7 +107,7 @@ class RunOptions(TypedDict, total=False):
     batch: int | None
     stages: dict[str, Any]
     seed: int
-    device: Literal["auto", "cpu", "cuda", "mps"]
+    device: str
     devices: int
     nodes: int
     precision: str
@@ -159,7 +162,7 @@ class Recipe:
     batch: int | None = None
     stages: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: str = "auto"
     devices: int = 1
     nodes: int = 1
     precision: str = "32-true"
@@ -195,6 +198,9 @@ class Recipe:
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise UsageError(f"clip must be positive, not {self.clip}")
         choose("precision", self.precision, PRECISIONS)
+        check_device(self.device)
+        if ":" in self.device and self.devices * self.nodes > 1:
+            raise UsageError(f"{self.device} is one GPU; several devices need --device cuda")
         if self.retries < 0:
             raise UsageError(f"retries must be 0 or more, not {self.retries}")
 

@@ -21,7 +21,10 @@ FLOORS = [
         for name in ("images", "video", "metrics", "models", "losses", "config", "degradation", "strategies")
     ),
     {"recipe"},
-    *({name} for name in ("runtimes", "weights", "data", "exports", "upscaling", "training", "reports")),
+    *(
+        {name}
+        for name in ("runtimes", "weights", "data", "exports", "search", "upscaling", "training", "reports")
+    ),
     *({name} for name in ("commands", "options", "cli", "__main__")),
 ]
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from srkd.arguments import check_whole
+from srkd.arguments import check_device, check_whole
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath
+from srkd.runtimes import Device
 from srkd.terminal import Progress, reports, say
-from srkd.upscaling.opening import Device
 
 
 class FittedCritic(NamedTuple):
@@ -67,7 +67,7 @@ def critic(
         crop: side of the HR crops, in pixels.
         batch: crops per step.
         seed: decides initial weights and crops.
-        device: where to train; `auto` is a GPU where there is one.
+        device: where to train: `cpu`, `mps`, `cuda`, `cuda:1`; `auto` is a GPU where there is one.
         threads: CPU threads; all cores when not given.
         overwrite: replace a discriminator that is there.
         verbose: print what is done.
@@ -78,6 +78,7 @@ def critic(
         SrkdError: a file is damaged or cannot be written.
     """
     _check(steps, rate, crop, batch, seed, scale)
+    check_device(device)
     from srkd.weights.catalogue import find_weights
 
     path = find_weights(teacher)
@@ -91,7 +92,7 @@ def critic(
     from srkd.data import open_data
     from srkd.files import hash_file, name_by_hash
     from srkd.models import create_discriminator
-    from srkd.runtimes.torch import limit_threads
+    from srkd.runtimes.torch import limit_threads, place_on
     from srkd.training.critic import Settings, fit_critic
     from srkd.training.teachers import load_teachers
     from srkd.upscaling.opening import best_device
@@ -102,7 +103,7 @@ def critic(
     images = open_data(data, scale, val, crop, teachers=[hash_file(path, 16)])
     stored = bool(images.train[0].targets)
     say(f"teacher: {name_by_hash(path)}" + (" (stored outputs)" if stored else ""))
-    place = torch.device(best_device() if device == "auto" else device)
+    place = place_on(network, best_device() if device == "auto" else device)
     frozen = None if stored else load_teachers([path], None, None, scale, False)[0].to(place)
     with limit_threads(threads):
         fit = fit_critic(network, frozen, images, scale, Settings(steps, rate, crop, batch, seed), place)

@@ -3,11 +3,12 @@
 import errno
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from srkd.arguments import check_whole
@@ -72,7 +73,7 @@ def demo(
     if port is not None:
         check_whole("port", port, 0, 65535)
     names = [weights] if isinstance(weights, str | Path) else list(weights or ())
-    with tempfile.TemporaryDirectory(prefix="srkd-demo-") as folder, _bind(port, folder) as server:
+    with tempfile.TemporaryDirectory(prefix="srkd-demo-") as folder, bind(port, folder) as server:
         write_site(names or find_pair(default_weights()), Path(folder), runtime)
         try:
             answer(f"http://{HOST}:{server.server_port}/ upscales in the browser; end with Ctrl-C")
@@ -81,11 +82,13 @@ def demo(
             answer("ended")
 
 
-def _bind(port: int | None, folder: str) -> ThreadingHTTPServer:
-    """A server on a port, or on the first that is free."""
+def bind(
+    port: int | None, folder: str, headers: Mapping[str, str] = MappingProxyType(HEADERS)
+) -> ThreadingHTTPServer:
+    """A server of a folder on a port, or on the first that is free."""
     for number in range(PORT, PORT + TRIES) if port is None else (port,):
         try:
-            return _Server((HOST, number), partial(_Handler, directory=folder))
+            return _Server((HOST, number), partial(_Handler, directory=folder, headers=headers))
         except PermissionError as error:
             raise UsageError(f"port {number} is not for ordinary users; give a --port above 1023") from error
         except OSError as error:
@@ -103,11 +106,16 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, *words: Any, headers: Mapping[str, str], **options: Any):
+        # The base class answers the request as it is made.
+        self.added = headers
+        super().__init__(*words, **options)
+
     def guess_type(self, path: Any) -> str:
         return TYPES.get(Path(path).suffix) or super().guess_type(path)
 
     def end_headers(self) -> None:
-        for name, value in HEADERS.items():
+        for name, value in self.added.items():
             self.send_header(name, value)
         super().end_headers()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from srkd.arguments import check_device
 from srkd.commands.evaluating.scoring import Measures, Model, score_images, summarise
 from srkd.commands.evaluating.words import check_options, name_apart, open_runners, sort_words, split_variants
 from srkd.data import Pair
@@ -19,10 +20,11 @@ from srkd.files import StrPath, write_text
 from srkd.metrics import protocol_name
 from srkd.metrics.named import Metric, describe, find_metric
 from srkd.reports.scores import image_table, list_partial, mean_table, to_csv, to_latex
+from srkd.runtimes import Device
 from srkd.runtimes.runner import Runner
 from srkd.terminal import Progress, note, reports, say, show
 from srkd.terminal import progress as progress_of
-from srkd.upscaling.opening import BICUBIC, Device, best_device
+from srkd.upscaling.opening import BICUBIC, best_device
 
 
 @reports
@@ -70,7 +72,8 @@ def evaluate(
         json: the file to write the scores to.
         csv: a file for the means, with a line for each model and benchmark.
         latex: a file for the table of means, for LaTeX's booktabs.
-        device: where torch runs, for the models and for LPIPS; `auto` is a GPU where there is one.
+        device: where torch runs, for the models and for LPIPS: `cpu`, `mps`, `cuda`, `cuda:1`; `auto` is a
+            GPU where there is one.
         dry_run: list the pairs of images, and score nothing.
         verbose: print the scores.
         progress: called as progress(description, done, total) while it works.
@@ -91,6 +94,7 @@ def evaluate(
     words = sort_words(model, data, sr)
     files = {"json": json, "csv": csv, "latex": latex}
     check_options(words, files, lr, protocol, lpips, scale)
+    check_device(device)
     chosen = split_variants(metrics) if metrics is not None else []
     further = [find_metric(name, _place(device, name.startswith("pyiqa:"))) for name in dict.fromkeys(chosen)]
     runners = open_runners(words.weights, device, scale)

@@ -50,6 +50,7 @@ def prepare(
     precision: Precision = "auto",
     tile: int = 0,
     clean_target: Literal["teacher", "hr"] = "teacher",
+    jobs: int = 1,
     skip_bad: bool = False,
     dry_run: bool = False,
     verbose: bool = True,
@@ -79,6 +80,7 @@ def prepare(
         tile: side in LR pixels of the tiles that a teacher works on; whole images when 0.
         clean_target: what is stored as a teacher's output where the degradation left LR clean: the teacher's,
             or `hr`, since a teacher that restores smooths what needs no restoring.
+        jobs: processes that degrade; the results are the same.
         skip_bad: leave out images that cannot be read, with a note, instead of stopping.
         dry_run: list the pairs of HR and LR, and pack nothing.
         verbose: print what is done.
@@ -101,6 +103,7 @@ def prepare(
         raise UsageError(f"{folder} is not empty, and is not a packed data set; give another folder")
     mix = make_degradation(degradation)
     _check_draws(mix is not None, lr, draws, seed)
+    check_whole("jobs", jobs, 1)
     files = find_pairs(data, scale, lr, skip_bad, only_hr=mix is not None)
     if dry_run:
         return {"pairs": list_sources(files, "degradation" if mix else "bicubic")}
@@ -112,7 +115,7 @@ def prepare(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / _LOCK, timeout=0):
-            manifest = pack(folder, files, request, skip_bad)
+            manifest = pack(folder, files, request, skip_bad, jobs)
             for path in teachers:
                 manifest = _add_teacher(
                     folder, manifest, path, teacher_precision, precision, tile, clean_target

@@ -12,7 +12,7 @@ from srkd.images.reading import measure
 from srkd.runtimes.runner import Runner, average_flips
 from srkd.terminal import Progress, note, on_stderr, reports, say
 from srkd.terminal import progress as progress_of
-from srkd.upscaling.enlarge import enlarge_file
+from srkd.upscaling.enlarge import Advance, enlarge_file
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
 from srkd.upscaling.moving import (
@@ -34,6 +34,7 @@ from srkd.upscaling.opening import (
 )
 from srkd.upscaling.outputs import Plan, plan_outputs
 from srkd.upscaling.sharpness import find_pair
+from srkd.upscaling.sizes import Size, parse_size
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
 from srkd.video.formats import CONTAINERS
 from srkd.weights.catalogue import find_weights
@@ -46,6 +47,10 @@ def upscale(
     *,
     weights: StrPath | None = None,
     scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    fit: str | None = None,
+    seamless: bool = False,
     sharpness: float | None = None,
     format: Literal["keep", "png", "jpg", "webp", "tiff", "bmp", "avif"] = "keep",
     quality: int | None = None,
@@ -80,6 +85,12 @@ def upscale(
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
+        width: of the output in pixels, in the place of `scale`; the height follows.
+        height: of the output in pixels, in the place of `scale`; the width follows.
+        fit: the largest output that fits into a box, as `3840x2160`, in the place of `scale`. What is as
+            large already is resampled without a network, as with `width` and `height`.
+        seamless: the image's opposite borders meet, as of a texture that is laid as tiles; they still do in
+            the output.
         sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones; between them their
             weights are interpolated, as `srkd interpolate` does.
         format: of the images in a folder; `keep` is the input's (PNG where that cannot be written). Clips
@@ -95,7 +106,7 @@ def upscale(
             0 takes the whole image at once.
         backend: `onnxruntime`, `torch`, `openvino` or `ncnn`; `auto` is torch on a GPU, ONNX Runtime on a
             CPU, and for files of others what runs them.
-        device: where torch runs.
+        device: where torch runs: `cpu`, `mps`, `cuda`, or one of several GPUs, `cuda:1`.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
         threads: CPU threads; all cores when not given.
         megapixels: images and clips whose header declares more megapixels are rejected.
@@ -111,8 +122,9 @@ def upscale(
         SrkdError: some image could not be read or written; the others are done.
     """
     side = None if isinstance(tile, str) and tile == "auto" else tile
-    check_options(tile=side, quality=quality, crf=crf, scale=scale, threads=threads)
+    check_options(tile=side, quality=quality, crf=crf, threads=threads)
     check_options(megapixels=megapixels, sharpness=sharpness)
+    size = parse_size(scale, width, height, fit)
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
     check_path("out", out)
@@ -121,25 +133,25 @@ def upscale(
     with replace_streams(_check_inputs(images), out, format) as (inputs, target, shown):
         plan = plan_outputs(inputs, target, format)
         check_moving(plan.jobs, codec, crf, quality)
-        settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
-        clips = _leave_out_defaults(codec=codec, crf=crf)
-        journal = Journal(target, {"weights": _identify(weights, sharpness), **settings, **clips})
+        always = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
+        more = {"size": size.in_pixels, "seamless": seamless, "codec": codec, "crf": crf}
+        settings = {"weights": _identify(weights, sharpness), **always, **_leave_out_defaults(more)}
+        journal = Journal(target, settings)
         todo = _leave_out_done(plan, journal, overwrite)
         if not todo:
             say(f"all {_count(plan.jobs)} were upscaled before -> {shown}")
             _complain(plan.failures, len(plan.failures), "images or folders")
             return []
-        running: RunnerOptions = {"backend": backend, "device": device, "precision": precision}
-        running |= {"threads": threads, "sharpness": sharpness}
-        model = open_fastest(weights, scale, **running)
+        how = RunnerOptions(backend=backend, device=device, precision=precision, threads=threads)
+        how["sharpness"] = sharpness
+        model = open_fastest(weights, scale, **how)
         runner = average_flips(model) if tta else model
-        factor = scale or model.scale
-        options = Options(factor, codec, crf, quality, side, megapixels, journal.settings)
+        options = Options(size, model.scale, codec, crf, quality, side, seamless, megapixels, settings)
         made, failures = _enlarge_all(runner, todo, options, None if plan.alone else journal)
     # Standard output has the image only now.
     with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
         done = [job for job in todo if job.target in made]
-        say(f"{_summarise(plan, len(todo), done, factor, model)} -> {shown}")
+        say(f"{_summarise(plan, len(todo), done, size, model)} -> {shown}")
         what = "images or folders" if plan.failures else "images"
         _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
     return [] if shown == STANDARD_OUTPUT else made
@@ -159,16 +171,14 @@ def _enlarge_all(
     """
     made, failures = [], []
     lost: dict[str, list[str]] = {}
-    still = {"quality": options.quality, "tile": options.tile, "megapixels": options.megapixels}
+    unchanged = []
     moving = {job for job in jobs if is_moving(*job)}
     total = sum(measure_moving(job, options) if job in moving else measure(job.source) for job in jobs)
     with progress_of("upscaling", total, every=30) as advance:
         for job in jobs:
             try:
-                if job in moving:
-                    sentences = enlarge_moving(runner, job, options, advance)
-                else:
-                    sentences = enlarge_file(runner, *job, options.scale, advance=advance, **still)
+                enlarge_job = enlarge_moving if job in moving else _enlarge_still
+                shrunk, sentences = enlarge_job(runner, job, options, advance)
             except Exception as error:  # whatever one image does must not end the others
                 if journal is None:
                     raise
@@ -176,14 +186,35 @@ def _enlarge_all(
                 failures.append(told)
                 continue
             made.append(job.target)
+            unchanged += [job.source.name] if shrunk else []
             for sentence in sentences:
                 lost.setdefault(sentence, []).append(job.source.name)
             if journal is not None:
                 journal.add(job)
     for sentence, names in lost.items():
-        images = names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
-        note(f"{sentence}: {images}", "left out")
+        note(f"{sentence}: {_name(names)}", "left out")
+    if unchanged:
+        note(f"as large already, so resampled without the network: {_name(unchanged)}")
     return made, failures
+
+
+def _enlarge_still(
+    runner: Runner, job: Job, options: Options, advance: Advance
+) -> tuple[bool, tuple[str, ...]]:
+    return enlarge_file(
+        runner,
+        *job,
+        options.size,
+        quality=options.quality,
+        tile=options.tile,
+        seamless=options.seamless,
+        megapixels=options.megapixels,
+        advance=advance,
+    )
+
+
+def _name(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
 
 
 def _check_inputs(images: Any) -> list[str]:
@@ -210,9 +241,9 @@ def _identify(weights: StrPath, sharpness: float | None) -> str:
     return "+".join(BICUBIC if str(name) == BICUBIC else hash_file(find_weights(name), 16) for name in names)
 
 
-def _leave_out_defaults(**options: Any) -> dict[str, Any]:
-    """Options of clips that are given; a journal of images alone has none."""
-    return {name: value for name, value in options.items() if value not in (None, "auto")}
+def _leave_out_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are given: earlier journals have no others."""
+    return {k: v for k, v in options.items() if v not in ("", "auto", None) and v is not False}
 
 
 def _leave_out_done(plan: Plan, journal: Journal, overwrite: bool) -> list[Job]:
@@ -228,8 +259,9 @@ def _leave_out_done(plan: Plan, journal: Journal, overwrite: bool) -> list[Job]:
     return todo
 
 
-def _summarise(plan: Plan, tried: int, made: Sequence[Job], scale: float, model: Runner) -> str:
-    said = f"upscaled {_count(made)} x{scale:g} with {model.name} ({model.runtime})"
+def _summarise(plan: Plan, tried: int, made: Sequence[Job], size: Size, model: Runner) -> str:
+    asked = size if size.in_pixels or size.scale else Size(model.scale)
+    said = f"upscaled {_count(made)} {asked.describe()} with {model.name} ({model.runtime})"
     if tried < len(plan.jobs):
         said += f", {len(plan.jobs) - tried} were done before"
     return said

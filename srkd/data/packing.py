@@ -1,16 +1,14 @@
 """Photographs become the files of a packed data set."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from srkd.data.drawing import draw_all
 from srkd.data.packed import HR, JOURNAL, LR, MANIFEST, VALIDATION, Appender, read_manifest
-from srkd.data.pairs import Pair, Source, iter_pairs
+from srkd.data.pairs import Source, iter_pairs
 from srkd.data.sets import choose_validation, format_hash_list
-from srkd.degradation import make_degradation
 from srkd.errors import SrkdError, UsageError
 from srkd.files import write_text
 from srkd.terminal import note, say, track
@@ -20,7 +18,9 @@ DRAWN = ("degradation", "draws", "seed")
 LR_SOURCES = "lr_sources"
 
 
-def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool) -> dict[str, Any]:
+def pack(
+    folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool, jobs: int = 1
+) -> dict[str, Any]:
     """Packs images, or what an earlier call left of them.
 
     Args:
@@ -30,6 +30,7 @@ def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip
             validation images, or None); with random degradations `degradation` (all its fields), `draws` and
             `seed`.
         skip_bad: leave out images that cannot be read.
+        jobs: processes that degrade.
 
     Returns:
         The manifest.
@@ -51,25 +52,25 @@ def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip
         say(f"{folder} is packed already: {len(manifest['images'])} images")
         return manifest
     appender = Appender(folder, (HR, LR), request)
-    draws = request.get("draws", 1)
+    last = request.get("draws", 1) - 1
     # An image that is left out has one entry, any other one for each draw.
     packed, done = 0, 0
     for entry in appender.entries:
-        whole = "left_out" in entry or entry.get("draw", 0) == draws - 1
+        whole = "left_out" in entry or entry.get("draw", 0) == last
         packed, done = (packed + 1, 0) if whole else (packed, entry["draw"] + 1)
     if packed or done:
         say(f"continuing after {packed} of {len(files)} images")
     scale, total = request["scale"], len(files) - packed
     try:
         found = track(iter_pairs(files[packed:], scale), f"packing {total} images", total)
-        for (_, pair), (name, _) in zip(found, request["sources"][packed:], strict=True):
+        drawn = draw_all((pair for _, pair in found), request, done, jobs)
+        for (pair, draws), (name, _) in zip(drawn, request["sources"][packed:], strict=True):
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
                 entry = {"name": name, "sha256": pair.sha256, "height": height, "width": width}
-                for facts, lr in _draw(pair, request, done):
+                for facts, lr in draws:
                     first = {HR: pair.hr} if not facts.get("draw") else {}
                     appender.append({**entry, **facts}, {**first, LR: lr})
-                done = 0
             elif skip_bad:
                 note(str(pair), "left out")
                 appender.append({"name": name, "left_out": str(pair)}, {})
@@ -87,28 +88,10 @@ def pack(folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip
     (folder / JOURNAL).unlink()
     left_out = len(manifest["left_out"])
     say(
-        f"packed {len(firsts)} images{f' in {draws} draws' * (draws > 1)} ({len(held)} for validation) "
+        f"packed {len(firsts)} images{f' in {last + 1} draws' * (last > 0)} ({len(held)} for validation) "
         f"-> {folder}" + (f"; {left_out} left out, see {MANIFEST}" if left_out else "")
     )
     return manifest
-
-
-def _draw(pair: Pair, request: Mapping[str, Any], done: int) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    """The LR images of a pair from draw `done` on, with what the manifest says of them; without random
-    degradations its own."""
-    if "degradation" not in request:
-        yield {}, pair.lr
-        return
-    # Imported late: it needs torch.
-    from srkd.data.degrade import draw_lr, draw_rng
-
-    mix = make_degradation(request["degradation"])
-    assert mix is not None
-    for draw in range(done, request["draws"]):
-        steps: list[str] = []
-        rng = draw_rng(request["seed"], pair.sha256, draw)
-        lr = draw_lr(pair.lr, pair.hr, rng, mix, steps.append)
-        yield {"draw": draw, **({"clean": True} if steps == ["clean"] else {})}, lr
 
 
 def _manifest(request: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

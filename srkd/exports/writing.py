@@ -94,6 +94,37 @@ def write_checked(
     return f"{target}: {named}, {precision}, {'; '.join(found)}"
 
 
+def write_draft(model: Generator, target: Path, format: str, precision: Precision) -> int:
+    """Writes an export without running it, for timing networks whose weights do not matter; int8 is
+    calibrated on noise.
+
+    Args:
+        model: the generator, in eval mode.
+        target: the file; what belongs to it goes beside it.
+        format: a key of FORMATS.
+        precision: one that the format has.
+
+    Returns:
+        The bytes of its files.
+
+    Raises:
+        SrkdError: the format cannot hold the network, or the file cannot be written.
+    """
+    kind, fused = FORMATS[format], _simplify(model)
+    header = {"config": model.config, "radius": model.radius, "scale": model.scale, "precision": precision}
+    noise = np.random.default_rng(0).random((4, 1, 3, 64, 64), np.float32)
+    request = Request(model, fused, cache(lambda: to_onnx(fused)), header, precision, list(noise))
+    with publish(target, kind.beside) as draft, _quietly():
+        kind.write(request, draft)
+    return count_bytes(target, format)
+
+
+def count_bytes(path: Path, format: str) -> int:
+    """The size of an exported file with those that its runtime reads beside it."""
+    beside = [path.with_suffix(suffix) for suffix in FORMATS[format].beside if suffix != ".json"]
+    return sum(file.stat().st_size for file in (path, *beside))
+
+
 def _simplify(model: Generator) -> nn.Module:
     """The network as it is exported."""
     if isinstance(model, RuntimeGenerator):

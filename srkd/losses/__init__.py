@@ -24,6 +24,7 @@ from srkd.losses.exits import SelfDistillation
 from srkd.losses.forgetting import Forgetting
 from srkd.losses.grid import Grid
 from srkd.losses.hint import Hint
+from srkd.losses.lpips import LPIPS, LPIPSOutput
 from srkd.losses.output import Output
 from srkd.losses.perceptual import Perceptual, PerceptualOutput
 from srkd.losses.pixel import L1, MSE, Charbonnier
@@ -39,11 +40,13 @@ LOSSES: dict[str, type[GeneratorLoss]] = {
     "mse": MSE,
     "charbonnier": Charbonnier,
     "perceptual": Perceptual,
+    "lpips": LPIPS,
     "grid": Grid,
     "blocking": Blocking,
     # Distillation.
     "output": Output,
     "perceptual_output": PerceptualOutput,
+    "lpips_output": LPIPSOutput,
     "hint": Hint,
     "attention": Attention,
     "affinity": Affinity,

@@ -19,6 +19,15 @@ def feature_l1(features: dict[str, Tensor], targets: dict[str, Tensor]) -> Tenso
     return torch.stack(terms).mean()
 
 
+def cut_alike(sr: Tensor, real: Tensor, shift: int) -> tuple[Tensor, Tensor]:
+    """Cuts two batches alike, at the top and the left, by random numbers below `shift`."""
+    if shift <= 1:
+        return sr, real
+    # Training seeds torch in every step, so that a resumed run draws the same.
+    top, left = (int(number) for number in torch.randint(shift, (2,)))
+    return sr[..., top:, left:], real[..., top:, left:]
+
+
 def grid_pattern(image: Tensor, period: int, window: int) -> Tensor:
     """The part of an image that repeats with a period: for each phase of the period the mean over a window,
     minus the mean over all phases.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from srkd.losses.base import GeneratorLoss, View
-from srkd.losses.functional import feature_l1
+from srkd.losses.functional import cut_alike, feature_l1
 from srkd.metrics.trunks import check_size, load_trunk
 
 
@@ -33,10 +33,7 @@ class Perceptual(GeneratorLoss):
 
     def distance(self, sr: Tensor, real: Tensor) -> Tensor:
         """How far apart two batches are."""
-        if self.shift > 1:
-            # Training seeds torch in every step, so that a resumed run draws the same.
-            top, left = (int(number) for number in torch.randint(self.shift, (2,)))
-            sr, real = sr[..., top:, left:], real[..., top:, left:]
+        sr, real = cut_alike(sr, real, self.shift)
         check_size(*real.shape[-2:])
         with torch.no_grad():
             targets = self.trunk(real)

@@ -1,9 +1,34 @@
 """What generators and discriminators have in common."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
+
+
+class Wire(NamedTuple):
+    """A layer of a merged network with the channels that it makes and takes, for srkd.models.resizing.
+
+    Args:
+        form: the module's name, with `{}` for its block's number.
+        out: the group of channels that it makes; empty where their number is fixed, as of pixels. Layers
+            whose results are added make one group. A layer with one weight for each channel makes what it
+            takes.
+        ins: the groups that it takes, one after another; of none where it takes pixels.
+        block: its block's number.
+        fan: channels that it makes for each channel of the group, as before a pixel-shuffle.
+    """
+
+    form: str
+    out: str
+    ins: tuple[str, ...] = ()
+    block: int | None = None
+    fan: int = 1
+
+    @property
+    def key(self) -> str:
+        """The module's name."""
+        return self.form.format(self.block)
 
 
 class Generator(nn.Module):
@@ -21,12 +46,17 @@ class Generator(nn.Module):
         exact: whether nothing beyond the radius counts, so that tiles give what the whole image gives.
         tail_name: name of the module that turns features into pixels; empty if there is no such module.
             Networks that differ only there can start from each other's weights.
+        variants: what `srkd compress` may vary: of each argument of the architecture the values to try. One
+            that stands alone is how its students are built. Empty for an architecture that is no student.
+        residual: whether its blocks add to their input, so that some of them can be left out.
 
     A re-parameterised block has a method `merged() -> nn.Module`, which returns the plain layer that computes
     the same; srkd.models.fusing uses it for counting, running and export.
     """
 
     tail_name: ClassVar[str] = ""
+    variants: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    residual: ClassVar[bool] = False
     exact: bool = True
 
     scale: int
@@ -42,6 +72,11 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def wiring(self) -> list[Wire]:
+        """Its layers with weights, merged ones as one, so that a network of another size can start from its
+        weights. None for an architecture that does not say."""
+        return []
 
 
 class Discriminator(nn.Module):

@@ -1,10 +1,12 @@
 """Compact, the SRVGGNetCompact layout of Real-ESRGAN (Wang et al. 2021, arXiv 2107.10833)."""
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import choose
-from srkd.models.base import Generator
+from srkd.models.base import Generator, Wire
 
 
 class Compact(Generator):
@@ -22,6 +24,11 @@ class Compact(Generator):
         LR `(N, 3, H, W)` in [0, 1] to SR `(N, 3, scale*H, scale*W)`, not clamped.
     """
 
+    variants: ClassVar = {
+        "channels": (8, 12, 16, 20, 24, 32, 48, 64),
+        "convs": (2, 4, 6, 8, 12, 16),
+    }
+
     def __init__(self, channels: int = 64, convs: int = 16, scale: int = 4):
         super().__init__(
             choose("scale", scale, (2, 3, 4)),
@@ -37,3 +44,12 @@ class Compact(Generator):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.upsampler(self.body(x)) + F.interpolate(x, scale_factor=self.scale, mode="nearest")
+
+    def wiring(self) -> list[Wire]:
+        # The convolutions of the chain are told apart by number, and the last makes pixels.
+        count = (len(self.body) - 1) // 2
+        wires = []
+        for k in range(count):
+            wires.append(Wire(f"body.{2 * k}", f"c{k}", (f"c{k - 1}",) if k else (), None))
+            wires.append(Wire(f"body.{2 * k + 1}", f"c{k}"))
+        return [*wires, Wire(f"body.{2 * count}", "", (f"c{count - 1}",))]

@@ -1,13 +1,13 @@
 """SPAN, the Swift Parameter-free Attention Network (Wan et al. 2023, arXiv 2311.12770)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import choose
-from srkd.models.base import Generator
+from srkd.models.base import Generator, Wire
 
 
 class SPAN(Generator):
@@ -26,6 +26,7 @@ class SPAN(Generator):
     """
 
     tail_name = "upsampler"
+    variants: ClassVar = {"channels": (8, 12, 16, 20, 22, 24, 28, 32, 36, 40, 48, 64)}
 
     def __init__(self, channels: int = 48, scale: int = 4):
         super().__init__(
@@ -52,6 +53,22 @@ class SPAN(Generator):
             features.append(getattr(self, f"block_{number}")(features[-1]))
         last, inner = self.block_6(features[-1])
         return self.upsampler(self.conv_cat(torch.cat([first, self.conv_2(last), features[1], inner], 1)))
+
+    def wiring(self) -> list[Wire]:
+        wires = [Wire("conv_1", "trunk")]
+        for number in range(1, 7):
+            block, first, second = f"block_{number}", f"inner_{number}", f"middle_{number}"
+            wires += [
+                Wire(f"{block}.c1_r", first, ("trunk",)),
+                Wire(f"{block}.c2_r", second, (first,)),
+                Wire(f"{block}.c3_r", "trunk", (second,)),
+            ]
+        return [
+            *wires,
+            Wire("conv_2", "last", ("trunk",)),
+            Wire("conv_cat", "joined", ("trunk", "last", "trunk", "inner_6")),
+            Wire("upsampler.0", "", ("joined",)),
+        ]
 
 
 class SPAB(nn.Module):

@@ -1,14 +1,14 @@
 """The SRResNet / SRGAN generator (Ledig et al. 2017, arXiv 1609.04802)."""
 
 from math import ceil
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srkd.errors import choose
-from srkd.models.base import Generator
+from srkd.models.base import Generator, Wire
 
 
 class SRGANGenerator(Generator):
@@ -30,6 +30,14 @@ class SRGANGenerator(Generator):
     """
 
     tail_name = "tail"
+    residual = True
+    variants: ClassVar = {
+        "channels": (8, 12, 16, 20, 24, 32, 48, 64),
+        "blocks": (1, 2, 4, 8, 16),
+        "tail": ("lr",),
+        "skip": ("bilinear",),
+        "residual_init": (0.1,),
+    }
 
     def __init__(
         self,
@@ -72,6 +80,34 @@ class SRGANGenerator(Generator):
         elif self.skip == "nearest":
             out = out + F.interpolate(x, scale_factor=self.scale, mode="nearest")
         return out
+
+    def wiring(self) -> list[Wire]:
+        if any(isinstance(module, nn.BatchNorm2d) for module in self.modules()):
+            return []
+        wires = [Wire("head.0", "trunk"), Wire("head.1", "trunk")]
+        for number in range(len(self.body)):
+            inner = f"inner_{number}"
+            wires += [
+                Wire("body.{}.layers.0", inner, ("trunk",), number),
+                Wire("body.{}.layers.1", inner, (), number),
+                Wire("body.{}.layers.2", "trunk", (inner,), number),
+            ]
+        wires.append(Wire("fuse.0", "trunk", ("trunk",)))
+        if len(self.tail) == 2:
+            return [*wires, Wire("tail.0", "", ("trunk",))]
+        source = "trunk"
+        for number, stage in enumerate(list(self.tail)[:-1]):
+            assert isinstance(stage, nn.Sequential)
+            convolution = stage[0]
+            assert isinstance(convolution, nn.Conv2d)
+            made = f"up_{number}"
+            fan = convolution.out_channels // convolution.in_channels
+            wires += [
+                Wire(f"tail.{number}.0", made, (source,), None, fan),
+                Wire(f"tail.{number}.2", made),
+            ]
+            source = made
+        return [*wires, Wire(f"tail.{len(self.tail) - 1}", "", (source,))]
 
 
 class ResidualBlock(nn.Module):

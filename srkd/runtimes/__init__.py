@@ -3,7 +3,8 @@ imports none of them."""
 
 from typing import Literal, NamedTuple
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+# `auto`, `cpu`, `mps`, `cuda`, or one of several GPUs: `cuda:1`.
+Device = str
 Backend = Literal["auto", "onnxruntime", "torch", "openvino", "ncnn"]
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 

@@ -22,13 +22,17 @@ def open_runner(model: Path, name: str, settings: Settings) -> Runner:
     return Runner(name, opened.scale, opened.radius, opened.run, opened.exact, memory, "ncnn, CPU")
 
 
-def open_file(path: Path) -> Run:
+def open_file(path: Path, threads: int | None = None) -> Run:
     """Opens a `.param` file that srkd exported, with the `.bin` beside it.
+
+    Args:
+        path: the file.
+        threads: CPU threads; all cores when not given.
 
     Returns:
         A function from float32 `(1, 3, H, W)` in [0, 1] to `(1, 3, scale*H, scale*W)`.
     """
-    return _load(path, "data", "output", None)
+    return _load(path, "data", "output", threads)
 
 
 def open_ncnn(path: Path, threads: int | None = None) -> Opened:

@@ -46,8 +46,12 @@ def open_runner(model: Path, name: str, settings: Settings) -> Runner:
     return Runner(name, opened.scale, opened.radius, opened.run, opened.exact, memory, "ONNX Runtime, CPU")
 
 
-def open_file(path: Path) -> Run:
+def open_file(path: Path, threads: int | None = None) -> Run:
     """Opens an ONNX file that srkd exported.
+
+    Args:
+        path: the file.
+        threads: CPU threads; all cores when not given.
 
     Returns:
         A function from float32 `(N, 3, H, W)` in [0, 1] to `(N, 3, scale*H, scale*W)`.
@@ -55,7 +59,7 @@ def open_file(path: Path) -> Run:
     Raises:
         SrkdError: the file is damaged.
     """
-    return _bind(_start(path))
+    return _bind(_start(path, threads))
 
 
 def open_onnx(path: Path, threads: int | None = None) -> Opened:

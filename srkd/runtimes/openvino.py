@@ -40,16 +40,19 @@ def open_runner(model: Path, name: str, settings: Settings) -> Runner:
     check_cpu(settings, "OpenVINO")
     if importlib.util.find_spec("openvino") is None:
         raise UsageError("the openvino backend is not installed; pip install 'srkd[openvino]'")
-    threads = {} if settings.threads is None else {"INFERENCE_NUM_THREADS": settings.threads}
-    run, header = _compile(model, {"PERFORMANCE_HINT": "LATENCY", **threads})
+    run, header = _compile(model, _options(settings.threads))
     if "radius" not in header:
         raise UsageError(f"{model} was not exported by srkd; use --backend onnxruntime")
     memory, scale = header.get("memory", UNKNOWN_MEMORY), header.get("scale") or header["config"]["scale"]
     return Runner(name, scale, header["radius"], run, header.get("exact", True), memory, "OpenVINO, CPU")
 
 
-def open_file(path: Path) -> Run:
+def open_file(path: Path, threads: int | None = None) -> Run:
     """Opens a file that srkd exported, `.xml` or `.onnx`.
+
+    Args:
+        path: the file.
+        threads: CPU threads; all cores when not given.
 
     Returns:
         A function from float32 `(N, 3, H, W)` in [0, 1] to `(N, 3, scale*H, scale*W)`.
@@ -57,7 +60,12 @@ def open_file(path: Path) -> Run:
     Raises:
         SrkdError: the file is damaged.
     """
-    return _compile(path, {})[0]
+    return _compile(path, _options(threads))[0]
+
+
+def _options(threads: int | None) -> dict[str, Any]:
+    limit = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
+    return {"PERFORMANCE_HINT": "LATENCY", **limit}
 
 
 def _compile(path: Path, options: dict[str, Any]) -> tuple[Run, dict[str, Any]]:

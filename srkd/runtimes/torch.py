@@ -26,12 +26,9 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
     model = fuse(model) if ours else model
     memory = count_memory(model) if ours else UNKNOWN_MEMORY
     device = best_device() if settings.device == "auto" else settings.device
-    try:
-        model = model.to(device, memory_format=torch.channels_last)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"cannot run on {device}: {first_line(error)}") from error
+    family = place_on(model, device).type
     kind = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}.get(settings.precision)
-    if settings.precision == "auto" and device == "cuda":
+    if settings.precision == "auto" and family == "cuda":
         kind = torch.float16
     half = [kind]
 
@@ -39,7 +36,7 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
     def compute(batch: np.ndarray) -> np.ndarray:
         images = torch.from_numpy(batch).to(device)
         if half[0] is not None:
-            with torch.autocast(device, half[0]):
+            with torch.autocast(family, half[0]):
                 found = model(images).float()
             if torch.isfinite(found).all():
                 return found.cpu().numpy()
@@ -52,6 +49,19 @@ def open_runner(model: Any, name: str, settings: Settings) -> Runner:
             return compute(batch)
 
     return Runner(name, model.scale, model.radius, run, model.exact, memory, f"torch, {device}")
+
+
+def place_on(module: Any, device: Device) -> torch.device:
+    """Moves a module to a device, and returns that.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    try:
+        module.to(torch.device(device), memory_format=torch.channels_last)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"cannot run on {device}: {first_line(error)}") from error
+    return torch.device(device)
 
 
 def best_device() -> Device:

@@ -13,7 +13,8 @@ class Run:
     """What a training run left behind.
 
     Args:
-        folder: weights, `recipe.yaml`, `run.json`, `log.jsonl`, and checkpoints until the run is finished.
+        folder: weights, `recipe.yaml`, `run.json`, `log.jsonl`, and in `checkpoints` its last ones, of a
+            finished run the last one.
         weights: the generator's weights after each stage, by the stage's name (the first member's).
         psnr: the last validation PSNR of each stage in dB, `y-crop`.
     """

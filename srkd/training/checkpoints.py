@@ -1,5 +1,6 @@
 """Checkpoints: a run's last few, each one file, from which it resumes exactly."""
 
+import contextlib
 import io
 import pickle
 from collections.abc import Mapping
@@ -55,6 +56,16 @@ def save_checkpoint(folder: Path, number: int, content: Mapping[str, Any], keep:
         other.unlink(missing_ok=True)
 
 
+def drop_checkpoints(folder: Path, keep: int = 0) -> None:
+    """Removes a run's checkpoints but for the newest."""
+    found = list_checkpoints(folder)
+    for path in found[: max(len(found) - keep, 0)]:
+        path.unlink(missing_ok=True)
+    if not keep:
+        with contextlib.suppress(OSError):
+            (folder / FOLDER).rmdir()
+
+
 def load_newest(folder: Path) -> dict[str, Any] | None:
     """The newest checkpoint that can be read; None where there is none.
 
@@ -75,13 +86,20 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def check_same_recipe(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: bool) -> None:
-    """Refuses to continue with another recipe, or says what changed where that is allowed.
+def check_same_recipe(
+    folder: Path,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    allow: bool,
+    changeable: frozenset[str] = frozenset(),
+) -> None:
+    """Refuses to continue with another recipe, or says what changed where that is allowed; what is
+    `changeable`, and CHANGEABLE, may differ.
 
     Raises:
         ChangedRunError: naming every differing key, with both values.
     """
-    changed = [key for key in old if key not in CHANGEABLE and old[key] != new.get(key)]
+    changed = [key for key in old if key not in CHANGEABLE | changeable and old[key] != new.get(key)]
     if not changed:
         return
     details = ", ".join(f"{key} was {old[key]!r}, now {new.get(key)!r}" for key in changed)

@@ -11,20 +11,57 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from srkd.errors import SrkdError
 from srkd.files import write_text
 
 LOG, STATE, LOCK = "log.jsonl", "run.json", ".lock"
+# There while somebody wants the run to stop.
+STOP = ".stop"
 _PACKAGES = ("srkd", "torch", "torchvision", "lightning-fabric", "numpy")
 
 
 def read_state(folder: Path) -> str | None:
     """What a run last said it was doing; None where it said nothing that can be read."""
+    return (read_facts(folder) or {}).get("state")
+
+
+def read_facts(folder: Path) -> dict[str, Any] | None:
+    """A run's `run.json`; None where there is none, or one that cannot be read."""
     try:
-        return json.loads((folder / STATE).read_text(encoding="utf-8"))["state"]
-    except (OSError, ValueError, KeyError, TypeError):
+        facts = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        return facts if {"state", "stage", "step"} <= facts.keys() else None
+    except (OSError, ValueError, AttributeError):
         return None
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The entries of a run's log, none where there is no log; a line that a kill cut short is left out."""
+    try:
+        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    entries = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and {"stage", "step"} <= entry.keys():
+            entries.append(entry)
+    return entries
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process trains in a folder, as far as locks reach."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
 
 
 class RunLog:
@@ -49,6 +86,7 @@ class RunLog:
             "psnr": {},
             "best": {},
             "started": _now(),
+            "host": platform.node(),
             "command": " ".join(["srkd", *sys.argv[1:]])
             if Path(sys.argv[0]).stem in ("srkd", "__main__")
             else None,

@@ -20,6 +20,7 @@ from srkd.data import Batch
 from srkd.errors import SrkdError
 from srkd.terminal import Advance, note, progress, say
 from srkd.training.checkpoints import dump_critics, save_checkpoint
+from srkd.training.feeding import cut, feed
 from srkd.training.guards import Watch, save_batch
 from srkd.training.memory import peak_memory
 from srkd.training.outputs import describe, weights_path
@@ -60,8 +61,8 @@ class StageLoop:
         # What to return to when a step is not finite.
         self.good = (step, copy.deepcopy(state.state_dict()), dict(job.best))
 
-    def run(self) -> float:
-        """Trains to the stage's end; returns the last validation PSNR in dB."""
+    def run(self) -> None:
+        """Trains to the stage's end; gives the job the last validation PSNR in dB."""
         psnr, best = dict(self.job.psnr), dict(self.job.best)
         self.job.log.update(stage=self.name, step=self.step, steps=self.stage.steps, psnr=psnr, best=best)
         with stopping() as stop, progress(self.name, self.stage.steps, self.step) as advance:
@@ -72,7 +73,9 @@ class StageLoop:
                     self.rollback(error)
             self.validate()
             self.save_best()
-            return self.psnr
+        self.job.psnr[self.name] = self.psnr
+        if self.name == list(self.job.stages)[-1]:
+            self.checkpoint()
 
     def train_until(self, stop: threading.Event, advance: Advance) -> None:
         """Steps until the stage ends, the run is stopped, or a step is not finite.
@@ -82,14 +85,14 @@ class StageLoop:
             KeyboardInterrupt: the run was stopped; a checkpoint is saved.
         """
         job, state, recipe = self.job, self.state, self.job.recipe
-        for batch in job.crops(self.name).stream(self.step, self.stage.steps):
+        batches = job.crops(self.name).stream(self.step, self.stage.steps)
+        for batch, images in feed(batches, state.fabric.device):
             began = time.perf_counter()
             self.batch = batch
             # Random numbers depend on the step alone, so there is no generator's state to keep.
             torch.manual_seed(derive_seed(recipe.seed, self.name, self.step, state.fabric.global_rank))
-            parts = job.parts(state, batch)
             state.set_rates(self.step)
-            terms = train_step(state, parts, self.step)
+            terms = train_step(state, cut(images, state.accumulate), self.step)
             self.step += 1
             spent = time.perf_counter() - began
             self.done, self.spent, job.seconds = self.done + 1, self.spent + spent, job.seconds + spent
@@ -97,11 +100,15 @@ class StageLoop:
                 self.report(terms, advance)
             if self.step % recipe.validate_every == 0 and self.step < self.stage.steps:
                 self.validate()
-            stopped = state.fabric.strategy.reduce_boolean_decision(stop.is_set(), all=False)
+            asked = job.stop_file.exists() if state.fabric.is_global_zero else False
+            stopped = state.fabric.strategy.reduce_boolean_decision(stop.is_set() or asked, all=False)
             if stopped or (self.step % recipe.save_every == 0 and self.step < self.stage.steps):
                 self.checkpoint()
             if stopped:
-                say(f"stopped at step {self.step} of {self.name}, which is saved")
+                by = " by srkd stop" if asked else ""
+                if asked:
+                    job.stop_file.unlink(missing_ok=True)
+                say(f"stopped{by} at step {self.step} of {self.name}, which is saved")
                 raise KeyboardInterrupt
 
     def rollback(self, error: NotFinite) -> None:
@@ -204,6 +211,7 @@ class StageLoop:
             "data": job.data.identity,
             "stage": self.name,
             "step": self.step,
+            "steps": {name: stage.steps for name, stage in job.stages.items()},
             "state": self.state.state_dict(),
             "former": dump_critics(job.former),
             "psnr": job.psnr,

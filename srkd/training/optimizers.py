@@ -42,32 +42,53 @@ class Muon(torch.optim.Optimizer):
         """One step from the parameters' gradients; those without one stay."""
         loss = torch.enable_grad()(closure)() if closure else None
         for group in self.param_groups:
+            # What is alike is worked on at once: a GPU takes longer to be told than to compute.
+            alike: dict[Any, list[Any]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    change = _matrix_change if parameter.ndim > 1 else _vector_change
-                    update = change(parameter.grad, self.state[parameter], group)
-                    if parameter.ndim > 1:
-                        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.sub_(update, alpha=group["lr"])
+                    kind = parameter.shape if parameter.ndim > 1 else "vectors"
+                    alike.setdefault(kind, []).append(parameter)
+            for kind, parameters in alike.items():
+                compute = _vector_changes if kind == "vectors" else _matrix_changes
+                gradients = [parameter.grad for parameter in parameters]
+                changes = compute(gradients, [self.state[parameter] for parameter in parameters], group)
+                if kind != "vectors":
+                    torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_sub_(parameters, changes, alpha=group["lr"])
         return loss
 
 
-def _matrix_change(gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
-    if not state:
-        state["momentum"] = torch.zeros_like(gradient)
-    momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-    matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
-    return orthogonalize(matrix).mul(0.2 * max(matrix.shape) ** 0.5).reshape(gradient.shape)
+def _matrix_changes(
+    gradients: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]
+) -> list[Tensor]:
+    """Of kernels of one shape."""
+    for gradient, state in zip(gradients, states, strict=True):
+        if not state:
+            state["momentum"] = torch.zeros_like(gradient)
+    momenta = [state["momentum"] for state in states]
+    torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+    matrices = [each.flatten(1) for each in torch._foreach_lerp(gradients, momenta, group["momentum"])]
+    on_gpu = matrices[0].is_cuda
+    found = orthogonalize(torch.stack(matrices)) if on_gpu else map(orthogonalize, matrices)
+    scale = 0.2 * max(matrices[0].shape) ** 0.5
+    return [each.mul(scale).reshape(gradients[0].shape) for each in found]
 
 
-def _vector_change(gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
-    if not state:
-        state.update(step=0, mean=torch.zeros_like(gradient), square=torch.zeros_like(gradient))
-    state["step"] += 1
+def _vector_changes(
+    gradients: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]
+) -> list[Tensor]:
+    for gradient, state in zip(gradients, states, strict=True):
+        if not state:
+            state.update(step=0, mean=torch.zeros_like(gradient), square=torch.zeros_like(gradient))
+        state["step"] += 1
     first, second = group["betas"]
-    mean = state["mean"].lerp_(gradient, 1 - first) / (1 - first ** state["step"])
-    square = state["square"].lerp_(gradient.square(), 1 - second) / (1 - second ** state["step"])
-    return mean / (square.sqrt() + 1e-8)
+    means, squares = ([state[name] for state in states] for name in ("mean", "square"))
+    torch._foreach_lerp_(means, gradients, 1 - first)
+    torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - second)
+    steps = [state["step"] for state in states]
+    roots = torch._foreach_sqrt(torch._foreach_div(squares, [1 - second**step for step in steps]))
+    torch._foreach_add_(roots, 1e-8)
+    return torch._foreach_div(torch._foreach_div(means, [1 - first**step for step in steps]), roots)
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
@@ -75,17 +96,20 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     (0.7, 1.2), which serves a step as well as 1 (Jordan et al. 2024).
 
     Args:
-        matrix: `(m, n)`.
+        matrix: `(m, n)`, or several `(k, m, n)`.
 
     Returns:
-        `(m, n)`. Singular values below a five-hundredth of the matrix's norm stay smaller, zeros zero.
+        As many. Singular values below a five-hundredth of a matrix's norm stay smaller, zeros zero.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalize(matrix.T).T
-    x = matrix / matrix.norm().clamp(min=1e-7)
+    if matrix.shape[-2] > matrix.shape[-1]:
+        return orthogonalize(matrix.mT).mT
+    single = matrix.ndim == 2
+    norm = matrix.norm() if single else matrix.flatten(1).norm(dim=1)[:, None, None]
+    multiply = torch.addmm if single else torch.baddbmm
+    x = matrix / norm.clamp(min=1e-7)
     for _ in range(5):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+        gram = x @ x.mT
+        x = multiply(x, multiply(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return x
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from srkd.recipe import Recipe
 from srkd.terminal import say
 from srkd.training import Run
 from srkd.training.checkpoints import (
-    FOLDER,
     ChangedRunError,
-    check_same_recipe,
-    list_checkpoints,
+    drop_checkpoints,
     load_critics,
     load_newest,
 )
+from srkd.training.continuing import continue_from
 from srkd.training.guards import Watch
 from srkd.training.logs import RunLog
 from srkd.training.loop import StageLoop
@@ -38,7 +36,8 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
 
     Args:
         recipe: the run's arguments.
-        resume: continue from the newest checkpoint in `recipe.out`; without one there, start.
+        resume: continue from the newest checkpoint in `recipe.out`; without one there, start. A finished run
+            goes on where its last stage is to have more steps.
         allow_changes: continue although the recipe is not the one that the run was started with.
 
     Returns:
@@ -57,12 +56,8 @@ def run(recipe: Recipe, resume: bool = False, allow_changes: bool = False) -> Ru
         _on_first(fabric, lambda: stack.enter_context(lock_run(folder, resume)))
         saved = load_newest(folder) if resume else None
         if saved:
-            check_same_recipe(folder, saved["recipe"], asdict(recipe), allow_changes)
-            if saved["stage"] not in stages:
-                raise UsageError(
-                    f"the run in {folder} is in its stage '{saved['stage']}', which this recipe does not "
-                    "have; restore the stage, or give another --out"
-                )
+            recipe = continue_from(folder, saved, recipe, allow_changes)
+            stages = resolve(recipe)
         job = open_job(recipe, stages, fabric)
         if saved and saved["data"] != job.data.identity and not allow_changes:
             raise ChangedRunError(
@@ -98,10 +93,8 @@ def _run_stages(job: Job, saved: dict[str, Any] | None) -> Run:
     memory = max(job.memory, peak_memory(job.fabric.device))
     job.log.update(state="finished", seconds=round(job.seconds, 3), memory=memory)
     if job.fabric.is_global_zero:
-        for path in list_checkpoints(folder):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            (folder / FOLDER).rmdir()
+        # The last one stays, for more steps.
+        drop_checkpoints(folder, keep=1)
     return Run(folder, {name: weights_path(recipe, name) for name in names}, job.psnr)
 
 
@@ -113,7 +106,8 @@ def _run_stage(job: Job, name: str, saved: dict[str, Any] | None, bicubic: float
         _restore(state, saved)
         step, retries = saved["step"], saved["retries"]
         say(f"resuming {name} at step {step}")
-    job.psnr[name] = StageLoop(job, name, state, Watch(name, bicubic), step, retries).run()
+    if step < job.stages[name].steps or name not in job.psnr:
+        StageLoop(job, name, state, Watch(name, bicubic), step, retries).run()
     _finish_stage(job, name, state)
 
 

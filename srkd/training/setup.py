@@ -19,15 +19,15 @@ from srkd.config import Stage
 from srkd.data import Batch, Crops, DataSet, Pair, open_data
 from srkd.errors import SrkdError, UsageError
 from srkd.files import hash_file, name_by_hash
-from srkd.images.tensors import to_batch
 from srkd.models import create_generator
 from srkd.models.base import Discriminator, Generator
 from srkd.recipe import Recipe
 from srkd.strategies import DEFAULT_MODEL, STRATEGIES
 from srkd.terminal import note, say, silence
 from srkd.training.checkpoints import list_checkpoints
+from srkd.training.feeding import cut, to_device
 from srkd.training.gradients import check_gradients
-from srkd.training.logs import LOCK, RunLog, read_state
+from srkd.training.logs import LOCK, STOP, RunLog, read_state
 from srkd.training.requirements import runs_teacher, uses_discriminator, uses_teacher
 from srkd.training.seeds import derive_seed, hash_int
 from srkd.training.state import State, build_state
@@ -73,6 +73,10 @@ class Job:
     def folder(self) -> Path:
         return Path(self.recipe.out)
 
+    @property
+    def stop_file(self) -> Path:
+        return self.folder / STOP
+
     def crops(self, name: str) -> Crops:
         """A stage's batches: of each, the rows that this process works on."""
         stage, recipe = self.stages[name], self.recipe
@@ -117,11 +121,7 @@ class Job:
 
     def parts(self, state: State, batch: Batch) -> list[Part]:
         """A batch on the device, in the parts that the recipe asks for."""
-        lr, hr, *targets = (
-            to_batch(images, state.fabric.device) for images in (batch.lr, batch.hr, *batch.targets)
-        )
-        cut = [images.chunk(state.accumulate) for images in (lr, hr, *targets)]
-        return [(lr, hr, tuple(rest)) for lr, hr, *rest in zip(*cut, strict=True)]
+        return cut(to_device(batch, state.fabric.device), state.accumulate)
 
 
 def open_job(recipe: Recipe, stages: dict[str, Stage], fabric: Fabric) -> Job:
@@ -164,11 +164,12 @@ def make_fabric(recipe: Recipe) -> Fabric:
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     alone = recipe.devices * recipe.nodes == 1
+    accelerator, _, number = recipe.device.partition(":")
     strategy = "auto" if alone else DDPStrategy(timeout=_HANG, **_keep_buffers())
     try:
         return Fabric(
-            accelerator=recipe.device,
-            devices=recipe.devices,
+            accelerator=accelerator,
+            devices=[int(number)] if number else recipe.devices,
             num_nodes=recipe.nodes,
             strategy=strategy,
             precision=recipe.precision,  # type: ignore[arg-type]  # any text; Fabric refuses unknown ones
@@ -227,17 +228,23 @@ def lock_run(folder: Path, resume: bool) -> Iterator[None]:
     except OSError as error:
         raise SrkdError(f"cannot write into {folder}: {error.strerror}; choose another --out") from error
     try:
-        if exists and read_state(folder) == "finished":
-            raise UsageError(f"the run in {folder} is finished; give another --out")
+        # A request to stop was for a process that is gone.
+        (folder / STOP).unlink(missing_ok=True)
+        if exists and not list_checkpoints(folder) and read_state(folder) == "finished":
+            raise UsageError(
+                f"the run in {folder} is finished, and its last checkpoint is gone; start from its weights "
+                "(--start), or give another --out"
+            )
         if exists and not list_checkpoints(folder):
             say(f"the run in {folder} never got to a checkpoint; it restarts")
         yield
     finally:
         lock.release()
         # What was refused before its first step leaves no trace.
-        if {path.name for path in folder.iterdir()} <= {LOCK}:
+        if {path.name for path in folder.iterdir()} <= {LOCK, STOP}:
             with contextlib.suppress(OSError):
-                (folder / LOCK).unlink(missing_ok=True)
+                for name in (LOCK, STOP):
+                    (folder / name).unlink(missing_ok=True)
                 for path in made or [folder]:
                     path.rmdir()
 

@@ -281,11 +281,21 @@ def _average(decay: float):
 
     @torch.no_grad()
     def update(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
+        if isinstance(count, Tensor) and count.is_cuda:
+            move(averages, values, 1 - ((1 + count) / (10 + count)).clamp(max=decay))
+            return
         current = min(decay, (1 + float(count)) / (10 + float(count)))
         for average, value in zip(averages, values, strict=True):
             average.lerp_(value, 1 - current)
 
     return update
+
+
+def move(averages: Sequence[Tensor], values: Sequence[Tensor], share: Tensor) -> None:
+    """Moves averages towards values by a share `()`, which stays on the GPU: reading it would make the step
+    wait for all that the GPU has yet to do."""
+    gaps = torch._foreach_sub(list(values), list(averages))
+    torch._foreach_add_(list(averages), torch._foreach_mul(gaps, share))
 
 
 def _is_trained(loss: nn.Module) -> bool:

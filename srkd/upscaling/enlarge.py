@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,36 +18,42 @@ from srkd.images.tensors import is_gray, to_gray, to_levels, white_of
 from srkd.images.writing import write_photo
 from srkd.runtimes.runner import Part, Runner, put
 from srkd.upscaling.nearest import find_nearest
+from srkd.upscaling.sizes import OWN, SUPPORT, Box, Size, resample
 
 # What is not written to a file may be as an array can be.
 IN_MEMORY = Format(alpha=True, deep=True, longest=2**31 - 1, lossy=False, options={})
 Advance = Callable[[float], None]
+# In the place of a network, for what need not become larger.
+_UNCHANGED = Runner("none", 1, 0, lambda batch: batch, memory=24.0)
 
 
 def enlarge_file(
     model: Runner,
     source: Path,
     target: Path,
-    scale: float,
+    size: Size = OWN,
     *,
     quality: int | None = None,
     tile: int | None = None,
+    seamless: bool = False,
     megapixels: float = MEGAPIXELS,
     advance: Advance = lambda pixels: None,
-) -> tuple[str, ...]:
+) -> tuple[bool, tuple[str, ...]]:
     """Enlarges an image file into another, which appears whole or not at all.
 
     Args:
         model: what enlarges.
         source, target: the files. The target's suffix is its format.
-        scale: result size over the source's.
+        size: the result's.
         quality: 1 to 100, of lossy formats; as for `write_photo` when not given.
         tile: as for `Runner.parts`.
+        seamless: whether the image's opposite borders meet.
         megapixels: images whose header declares more are rejected.
         advance: called with the LR pixels of each part that is done.
 
     Returns:
-        What of the source's description was left out, and why, a sentence each.
+        Whether the network was left out, since the image is as large already; and what of the source's
+        description was left out, and why, a sentence each.
 
     Raises:
         SrkdError: the image cannot be read, enlarged or written, for whatever reason; the message names it.
@@ -56,13 +63,15 @@ def enlarge_file(
         # What cannot be written is told before the network has run.
         check_writable(target)
         try:
-            picture = enlarge(model, photo, FORMATS[target.suffix.lower()], scale, tile, advance)
+            picture = enlarge(
+                model, photo, FORMATS[target.suffix.lower()], size, tile, advance, seamless=seamless
+            )
         except SrkdError as error:
             raise SrkdError(f"{source}: {error}") from error
-        about = photo.about
+        about, kept = photo.about, size.shrinks(*photo.pixels.shape[:2])
         # Its pixels' memory the encoder may need.
         del photo
-        return write_photo(target, picture, about, quality)
+        return kept, write_photo(target, picture, about, quality)
 
 
 @contextmanager
@@ -83,9 +92,11 @@ def enlarge(
     model: Runner,
     photo: Photo,
     kind: Format = IN_MEMORY,
-    scale: float | None = None,
+    size: Size = OWN,
     tile: int | tuple[int, int] | None = None,
     advance: Advance = lambda pixels: None,
+    *,
+    seamless: bool = False,
 ) -> Image.Image | np.ndarray:
     """Enlarges a photograph.
 
@@ -100,10 +111,11 @@ def enlarge(
         model: what enlarges.
         photo: the LR photograph.
         kind: the abilities of the format that it is for.
-        scale: result size over the photograph's; the model's when not given. Other sizes are resampled from
-            the model's (Lanczos).
+        size: the result's. What the model's factor does not give is resampled from its output (Lanczos).
         tile: as for `Runner.parts`.
         advance: called with the LR pixels of each part that is done.
+        seamless: whether the photograph's opposite borders meet, as of a texture that is laid as tiles: what
+            the model sees beyond a border is then the other side.
 
     Returns:
         8 bits as a Pillow image (L, LA, RGB, RGBA). 16 bits as an array `(H, W)`, or `(H, W, C)` of 2, 3 or
@@ -113,20 +125,11 @@ def enlarge(
         SrkdError: the result is larger than the format allows, or memory does not suffice.
     """
     height, width = photo.pixels.shape[:2]
-    scale = scale or model.scale
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    if max(size) > kind.longest:
-        raise SrkdError(
-            f"would become {size[1]}x{size[0]}, and its format holds at most {kind.longest} pixels a side; "
-            "choose another --format"
-        )
-    channels = (1 if photo.gray else 3) + (photo.alpha is not None and kind.alpha)
-    if size[0] * size[1] * channels > kind.largest:
-        raise SrkdError(
-            f"would become {size[1]}x{size[0]}, and its format holds at most {kind.largest / 2**30:.0f} GiB; "
-            "choose another --format"
-        )
-    pixels, alpha = photo.pixels, photo.alpha
+    wanted = size.of(height, width, model.scale)
+    _check_format(wanted, (1 if photo.gray else 3) + (photo.alpha is not None and kind.alpha), kind)
+    model = _UNCHANGED if size.shrinks(height, width) else model
+    border = _choose_border(model, height * model.scale / wanted[0]) if seamless else 0
+    pixels, alpha = (_wrap(plane, border) for plane in (photo.pixels, photo.alpha))
     if alpha is not None and not kind.alpha:
         pixels, alpha = _on_white(pixels, alpha), None
     if alpha is not None:
@@ -136,13 +139,42 @@ def enlarge(
     gray = photo.gray or is_gray(pixels)
     if gray and not photo.gray:
         pixels = to_gray(pixels)
-    picture = _run(model, pixels, alpha, _Colours(gray, 1 if photo.gray else 3), tile, advance)
-    if size != (height * model.scale, width * model.scale):
-        picture = _resize(picture, size)
+    share = height * width / (pixels.shape[0] * pixels.shape[1])
+    colours = _Colours(gray, 1 if photo.gray else 3)
+    picture = _run(model, pixels, alpha, colours, tile, lambda done: advance(done * share))
+    margin, large = border * model.scale, (height * model.scale, width * model.scale)
+    if margin or wanted != large:
+        picture = resample(picture, Box(margin, margin, margin + large[0], margin + large[1]), wanted)
     if isinstance(picture, Image.Image):
         return picture
     picture = to_levels(picture, picture.dtype) if picture.dtype == np.float32 else picture
     return picture[..., 0] if picture.shape[2] == 1 else picture
+
+
+def _check_format(size: tuple[int, int], channels: int, kind: Format) -> None:
+    """Raises SrkdError where a format does not hold a result of that height and width."""
+    height, width = size
+    limit = None
+    if max(size) > kind.longest:
+        limit = f"{kind.longest} pixels a side"
+    elif height * width * channels > kind.largest:
+        limit = f"{kind.largest / 2**30:.0f} GiB"
+    if limit:
+        raise SrkdError(
+            f"would become {width}x{height}, and its format holds at most {limit}; choose another --format"
+        )
+
+
+def _choose_border(model: Runner, shrinking: float) -> int:
+    """LR pixels that a seamless image is continued by: what the model sees, and what resampling does."""
+    return model.radius + ceil(SUPPORT * max(1.0, shrinking) / model.scale)
+
+
+def _wrap(plane: Any, border: int) -> Any:
+    """Continues a plane, if there is one, beyond its borders by itself."""
+    if plane is None or border == 0:
+        return plane
+    return np.pad(plane, [(border, border)] * 2 + [(0, 0)] * (plane.ndim - 2), mode="wrap")
 
 
 class _Colours(NamedTuple):
@@ -242,16 +274,3 @@ def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     white = np.iinfo(pixels.dtype).max
     share = alpha[..., None] / np.float32(white)
     return np.rint(pixels * share + white * (1 - share)).astype(pixels.dtype)
-
-
-def _resize(picture: Any, size: tuple[int, int]) -> Any:
-    """Resamples to the wanted size, antialiased; other than 8 bits by way of floats, a channel at a time."""
-    target = (size[1], size[0])
-    if isinstance(picture, Image.Image):
-        return picture.resize(target, Image.Resampling.LANCZOS)
-    result = np.empty((*size, picture.shape[2]), picture.dtype)
-    for channel in range(picture.shape[2]):
-        plane = Image.fromarray(picture[..., channel].astype(np.float32))
-        values = np.asarray(plane.resize(target, Image.Resampling.LANCZOS)).clip(0, white_of(picture.dtype))
-        result[..., channel] = values if picture.dtype == np.float32 else np.rint(values)
-    return result

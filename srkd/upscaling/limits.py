@@ -18,6 +18,8 @@ class _Limit(NamedTuple):
 
 _LIMITS = {
     "scale": _Limit(Real, lambda value: 0 < value <= 64, "a number above 0, at most 64"),
+    "width": _Limit(Integral, lambda value: 0 < value <= 10**6, "a whole number of pixels above 0"),
+    "height": _Limit(Integral, lambda value: 0 < value <= 10**6, "a whole number of pixels above 0"),
     "tile": _Limit(Integral, lambda value: value >= 0, "a whole number of pixels, 0 for the whole image"),
     "threads": _Limit(Integral, lambda value: value > 0, "a whole number above 0"),
     "quality": _Limit(Integral, lambda value: 1 <= value <= 100, "a whole number from 1 to 100"),

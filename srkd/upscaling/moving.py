@@ -17,6 +17,7 @@ from srkd.runtimes.runner import Runner
 from srkd.terminal import note, say
 from srkd.upscaling.enlarge import Advance, enlarge, naming
 from srkd.upscaling.journal import Job
+from srkd.upscaling.sizes import Size
 from srkd.video import formats
 from srkd.video.animating import AnimationWriter, write_animation
 from srkd.video.animations import count_frames, open_animation
@@ -35,19 +36,23 @@ class Options(NamedTuple):
     """How moving pictures are enlarged and written.
 
     Args:
-        scale: result size over the source's.
+        size: the results'.
+        factor: the model's.
         codec, crf: of clips, as `srkd upscale` takes them.
         quality: of animated WebP.
         tile: as for `Runner.parts`.
+        seamless: whether opposite borders of frames meet.
         megapixels: clips of larger frames are rejected.
         settings: what their pixels depend on.
     """
 
-    scale: float
+    size: Size
+    factor: int
     codec: CodecName = "auto"
     crf: int | None = None
     quality: int | None = None
     tile: int | None = None
+    seamless: bool = False
     megapixels: float = MEGAPIXELS
     settings: dict[str, Any] = {}  # noqa: RUF012  # nobody changes a named tuple's default
 
@@ -123,7 +128,8 @@ def _open(job: Job, options: Options) -> _Work:
     path, target = job
     opener = open_animation if kind_of(path) == "animation" else open_clip
     source = opener(path, options.megapixels)
-    size = tuple(max(1, round(side * options.scale)) for side in source.size)
+    width, height = source.size
+    size = options.size.of(height, width, options.factor)[::-1]
     facts = path.stat()
     begun = {"source": [facts.st_size, facts.st_mtime_ns], "size": size, "settings": options.settings}
     if target.suffix.lower() not in CONTAINERS:
@@ -144,7 +150,7 @@ def measure_moving(job: Job, options: Options) -> float:
 
 def enlarge_moving(
     model: Runner, job: Job, options: Options, advance: Advance = lambda pixels: None
-) -> tuple[str, ...]:
+) -> tuple[bool, tuple[str, ...]]:
     """Enlarges a clip or animation into another, which appears whole or not at all.
 
     What is done is kept beside the target, and the next call goes on behind it. A frame equal to the last is
@@ -157,7 +163,8 @@ def enlarge_moving(
         advance: called with LR pixels that are done.
 
     Returns:
-        What was left out, and why, a sentence each.
+        Whether the network was left out, since frames are as large already; and what was left out of the
+        source, and why, a sentence each.
 
     Raises:
         SrkdError: it cannot be read, enlarged or written, for whatever reason; the message names it.
@@ -195,7 +202,8 @@ def enlarge_moving(
         else:
             lost = join(source, output, writer.parts)
         writer.parts.remove()
-        return (*source.lost, *_find_losses(work, options.scale), *lost)
+        shrunk = options.size.shrinks(*source.size[::-1])
+        return shrunk, (*source.lost, *_find_losses(work, options), *lost)
 
 
 def _enlarge_frames(model: Runner, work: _Work, options: Options, faults: Faults, advance: Advance) -> float:
@@ -211,7 +219,9 @@ def _enlarge_frames(model: Runner, work: _Work, options: Options, faults: Faults
     end = Fraction(0)
     for frame in source.read(writer.done, faults):
         if last is None or not _same(frame.photo, last):
-            picture = enlarge(model, frame.photo, kind, options.scale, tile, advance)
+            picture = enlarge(
+                model, frame.photo, kind, options.size, tile, advance, seamless=options.seamless
+            )
         else:
             advance(width * height)
         writer.add(picture, frame.start, frame.duration)
@@ -225,7 +235,7 @@ def _same(a: Photo, b: Photo) -> bool:
     return a.alpha is None or b.alpha is None or np.array_equal(a.alpha, b.alpha)
 
 
-def _find_losses(work: _Work, scale: float) -> list[str]:
+def _find_losses(work: _Work, options: Options) -> list[str]:
     """What the output does not hold of the pictures, a sentence each."""
     source, output, _ = work
     if output is None:
@@ -237,7 +247,7 @@ def _find_losses(work: _Work, scale: float) -> list[str]:
         lost.append(
             f"{name} has no transparency, which is put on white; prores (.mov) and ffv1 (.mkv) have it"
         )
-    size = [max(1, round(side * scale)) for side in source.size]
+    size = options.size.of(source.size[1], source.size[0], options.factor)[::-1]
     if output.squared:
         shape = f"{source.aspect.numerator}:{source.aspect.denominator}"
         lost.append(

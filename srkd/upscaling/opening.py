@@ -13,6 +13,7 @@ from typing import Any, TypedDict, Unpack, get_args
 from platformdirs import user_cache_path
 
 from srkd import __version__
+from srkd.arguments import check_device
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import StrPath, check_path, check_writable, hash_file
 from srkd.runtimes import RUNTIMES, Backend, Device, Precision, Settings
@@ -40,7 +41,8 @@ def open_runner(
 
     Args:
         weights: `bicubic`, or what `load_generator` takes.
-        device: where torch runs; `auto` takes CUDA or MPS when there. Other backends run on the CPU.
+        device: where torch runs: `cpu`, `mps`, `cuda`, `cuda:N`; `auto` takes CUDA or MPS when there. Other
+            backends run on the CPU.
         scale: of bicubic, which has none of its own.
         backend: what runs it; `auto` is ONNX Runtime for ONNX files, ncnn for ncnn files that torch cannot
             run, and torch for others. ONNX Runtime and OpenVINO run the others too, converted once.
@@ -56,8 +58,8 @@ def open_runner(
             pair.
         SrkdError: the file is damaged.
     """
-    for kind, value, choices in (("backend", backend, Backend), ("device", device, Device)):
-        choose(kind, value, get_args(choices))
+    check_device(device)
+    choose("backend", backend, get_args(Backend))
     choose("precision", precision, get_args(Precision))
     pair = None if sharpness is None else find_pair(weights)
     if str(weights) == BICUBIC:
@@ -111,7 +113,7 @@ class RunnerOptions(TypedDict, total=False):
     Args:
         backend: `onnxruntime`, `torch`, `openvino` or `ncnn`; `auto` is torch on a GPU and ONNX Runtime on a
             CPU.
-        device: where torch runs.
+        device: where torch runs: `cpu`, `mps`, `cuda`, `cuda:N`.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
         threads: CPU threads; all cores when not given.
         sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones.
@@ -158,7 +160,9 @@ def prefer(weights: StrPath, device: Device) -> Backend:
     kind = kind_of(path)
     if kind in ("onnx", "ncnn"):
         return _choose_backend(path, kind)
-    if device in ("cuda", "mps") or (device == "auto" and _may_have_gpu() and best_device() != "cpu"):
+    if device.startswith(("cuda", "mps")) or (
+        device == "auto" and _may_have_gpu() and best_device() != "cpu"
+    ):
         return "torch"
     return "onnxruntime" if find_onnx(weights) or is_own(path) else "torch"
 

@@ -20,6 +20,7 @@ from srkd.terminal import silence
 from srkd.upscaling.enlarge import enlarge
 from srkd.upscaling.limits import check_options
 from srkd.upscaling.opening import BICUBIC, RunnerOptions, default_weights, open_fastest
+from srkd.upscaling.sizes import Size
 from srkd.weights.catalogue import find_weights
 
 AnyImage = TypeVar("AnyImage")
@@ -140,7 +141,7 @@ def upscale_in_memory(model: Runner, image: AnyImage, scale: float, tile: int | 
             if torch is not None and isinstance(image, torch.Tensor):
                 return _enlarge_tensor(torch, model, image, scale, tile)
             photo, give_back = _take(image)
-            return give_back(enlarge(model, photo, scale=scale, tile=tile))
+            return give_back(enlarge(model, photo, size=Size(scale), tile=tile))
     except MemoryError as error:
         raise SrkdError("the enlarged image does not fit into memory") from error
 
@@ -221,7 +222,7 @@ def _enlarge_tensor(torch: Any, model: Runner, image: Any, scale: float, tile: i
         batch = batch.clamp(0, 1)
     arrays = batch.permute(0, 2, 3, 1).cpu().numpy()
     photos = [Photo(np.ascontiguousarray(array)) for array in arrays]
-    made = [np.array(enlarge(model, photo, scale=scale, tile=tile)) for photo in photos]
+    made = [np.array(enlarge(model, photo, size=Size(scale), tile=tile)) for photo in photos]
     if not made:
         size = [max(1, round(side * scale)) for side in image.shape[-2:]]
         return image.new_empty((0, 3, *size))

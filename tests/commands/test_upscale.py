@@ -253,7 +253,10 @@ def test_what_is_no_path_is_one_line(images, tmp_path):
         ({"out": 3}, "out must be a path, not an int"),
         ({"images": []}, "name the images to upscale"),
         ({"backend": "tpu"}, "unknown backend 'tpu'; choose from: auto, onnxruntime, torch, openvino, ncnn"),
-        ({"device": "cpu:0"}, "unknown device 'cpu:0'; choose from: auto, cpu, cuda, mps"),
+        (
+            {"device": "cpu:0"},
+            "unknown device 'cpu:0'; choose from: auto, cpu, mps, cuda, cuda:N (GPU number N)",
+        ),
     ],
 )
 def test_wrong_options_are_one_line(options, message, tmp_path, photos):

@@ -1,6 +1,8 @@
 """Packed sets with random degradations: several LR images of each HR image."""
 
+import functools
 import json
+import os
 import shutil
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 import srkd
 from srkd import SrkdError, UsageError
-from srkd.data import degrade, open_data
+from srkd.data import degrade, drawing, open_data
 from srkd.data.degrade import draw_lr, draw_rng
 from srkd.degradation import make_degradation
 from srkd.files import hash_file
@@ -95,12 +97,27 @@ def test_an_interrupted_call_goes_on_in_the_middle_of_an_image(
     assert contents(out) == contents(drawn)
 
 
+def test_several_processes_draw_the_same_and_go_on(photos, drawn, weights, tmp_path, monkeypatch):
+    out = tmp_path / "packed"
+    prepare_until(4, monkeypatch, photos, out, **DRAWN)
+    srkd.prepare(photos, out, teacher=weights, teacher_precision="float16", jobs=2, **DRAWN)
+    assert contents(out) == contents(drawn)
+
+
+def test_a_drawing_process_that_dies_is_told(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "_start", functools.partial(os._exit, 1))
+    with pytest.raises(SrkdError, match="a process that degraded images died"):
+        srkd.prepare(photos, tmp_path / "packed", jobs=2, **DRAWN)
+    with pytest.raises(UsageError, match="jobs must be a whole number of at least 1"):
+        srkd.prepare(photos, tmp_path / "other", jobs=0, **DRAWN)
+
+
 def test_bad_images_do_not_shift_the_draws_of_the_others(photos, tmp_path, monkeypatch):
     folder = shutil.copytree(photos, tmp_path / "photos")
     (folder / "b.png").write_text("no image")
     out = tmp_path / "packed"
     prepare_until(8, monkeypatch, folder, out, skip_bad=True, **DRAWN)
-    manifest = srkd.prepare(folder, out, skip_bad=True, **DRAWN)
+    manifest = srkd.prepare(folder, out, skip_bad=True, jobs=2, **DRAWN)
     assert [entry["name"] for entry in manifest["left_out"]] == ["b.png"]
     draws = [entry["draw"] for entry in manifest["images"]]
     assert draws == [0, 1, 2] * 6 and (out / "lr.u8").stat().st_size == sum(

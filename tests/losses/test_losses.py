@@ -7,6 +7,7 @@ import torch
 from srkd import UsageError, create_discriminator, create_generator
 from srkd.losses import LOSSES, View, create_loss
 from srkd.losses.functional import charbonnier, grid_pattern
+from srkd.metrics.perceptual import lpips
 from srkd.metrics.trunks import load_trunk
 from srkd.training.teachers import Teacher
 
@@ -152,6 +153,16 @@ def test_perceptual_output_is_the_distance_to_the_teachers_image(scene):
     loss, plain = (create_loss(n, {"layers": ["relu2_2"]}, {}) for n in ("perceptual_output", "perceptual"))
     torch.testing.assert_close(loss(view), plain(view._replace(hr=view.target)))
     assert loss(view._replace(sr=view.target)) == 0 and type(loss).distills and not type(plain).distills
+
+
+@pytest.mark.parametrize("variant", ["st-lpips-alex", "st-lpips-vgg"])
+def test_lpips_as_a_loss_is_the_metric(variant):
+    sr, hr = torch.randint(256, (2, 1, 3, 40, 36), dtype=torch.uint8)
+    expected = lpips(*(x[0].permute(1, 2, 0).numpy() for x in (sr, hr)), variant)
+    sr, hr = sr / 255, hr / 255
+    view = View(torch.rand(1, 3, 10, 9), hr, sr, (sr,))
+    assert float(create_loss("lpips", {"variant": variant}, {})(view)) == pytest.approx(expected, rel=1e-4)
+    assert create_loss("lpips_output", {"variant": variant}, {})(view) == 0
 
 
 def test_a_shift_cuts_both_images_at_the_same_random_place():

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 import srkd
 from srkd.training import loop
+from srkd.training.state import _average, move
 from srkd.training.step import train_step
 from srkd.training.validation import validate
 
@@ -80,3 +81,23 @@ def test_the_average_is_saved_validated_and_started_from(photos, teacher, tmp_pa
         info = srkd.load_generator(tmp_path / "run" / f"{name}_best.safetensors").info
         assert info["steps"] == 4 * (best + 1) and info["psnr"] == scores[best][1]
         close(load_file(tmp_path / "run" / f"{name}_best.safetensors"), stage[4 * best + 3])
+
+
+def test_averages_move_by_a_share_that_stays_on_its_device():
+    averages, values = ([torch.randn(3, 4), torch.randn(5)] for _ in range(2))
+    expected = [a.lerp(v, 0.25) for a, v in zip(averages, values, strict=True)]
+    move(averages, values, torch.tensor(0.25))
+    for found, wanted in zip(averages, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("count", [1, 50, 10**6])
+def test_averages_on_cuda_are_those_of_the_cpu(count):
+    start, value = torch.randn(2, 7)
+    found = {}
+    for device in ("cpu", "cuda"):
+        average = start.to(device, copy=True)
+        _average(0.999)([average], [value.to(device)], torch.tensor(count, device=device))
+        found[device] = average.cpu()
+    torch.testing.assert_close(found["cuda"], found["cpu"])

@@ -61,6 +61,27 @@ def test_orthogonalize_does_not_depend_on_the_scale():
 
 
 @pytest.mark.parametrize("shape", [WIDE, TALL, SQUARE])
+def test_many_matrices_at_once_come_out_as_each_alone(shape):
+    many = torch.stack([conditioned(shape, seed)[0] * 10**seed for seed in range(3)] + [torch.zeros(shape)])
+    torch.testing.assert_close(orthogonalize(many), torch.stack([orthogonalize(each) for each in many]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_muon_steps_on_cuda_as_on_the_cpu():
+    torch.manual_seed(0)
+    start = [torch.randn(shape) / 10 for shape in ((8, 4, 3, 3), (8, 4, 3, 3), (4, 8, 1, 1), (8,), (4,))]
+    steps = random_steps(start, 3)
+    cpu = trained(start, steps, lambda p: Muon(p, lr=1e-2, weight_decay=0.3))
+    gpu = trained(
+        [p.cuda() for p in start],
+        [[gradient.cuda() for gradient in step] for step in steps],
+        lambda p: Muon(p, lr=1e-2, weight_decay=0.3),
+    )
+    for one, other in zip(cpu, gpu, strict=True):
+        torch.testing.assert_close(one, other.cpu(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [WIDE, TALL, SQUARE])
 @pytest.mark.parametrize("rank", [0, 1, 5])
 def test_orthogonalize_of_a_deficient_matrix_stays_in_its_space(shape, rank):
     torch.manual_seed(0)

@@ -150,11 +150,11 @@ def test_it_goes_on_after_an_interruption(tmp_path, photo, monkeypatch):
     source = save(tmp_path / "in.webp", [*frames[:3], frames[2], *frames[3:]], duration=40, lossless=True)
     real, calls = moving.enlarge, []
 
-    def enlarge(*arguments):
+    def enlarge(*arguments, **options):
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(moving, "enlarge", enlarge)
     words = ["upscale", str(source), "-o", str(tmp_path / "out.webp"), "-w", "bicubic"]

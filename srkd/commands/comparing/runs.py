@@ -161,6 +161,8 @@ def _keep(recipe: Recipe, found: Mapping[str, Any]) -> None:
 
 def _train(recipe: Recipe, log: Path | None) -> None:
     """Trains in a separate process, so that its peak memory can be measured."""
+    from srkd.training.checkpoints import drop_checkpoints
+
     file = Path(f"{recipe.out}.yaml")
     # The child resolves the stages, from the same arguments.
     write_text(file, yaml.safe_dump(asdict(recipe), sort_keys=False))
@@ -181,6 +183,8 @@ def _train(recipe: Recipe, log: Path | None) -> None:
             "command again, finished runs are kept"
         )
     file.unlink()
+    # At equal steps, none goes further.
+    drop_checkpoints(Path(recipe.out))
 
 
 def end_weights(recipe: Recipe) -> Path:

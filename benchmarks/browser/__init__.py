@@ -1,0 +1,1 @@
+"""Networks for the browser, side by side in one."""

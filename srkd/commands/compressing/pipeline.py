@@ -1,0 +1,389 @@
+"""The steps from a teacher and photographs to a trained student."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from srkd.commands.compressing import photographs, training
+from srkd.commands.compressing.recipes import LONG, Phase, choose_recipe
+from srkd.commands.compressing.steps import Steps
+from srkd.commands.compressing.teacher import Kind, Traits, cut_windows, find_discriminator, inspect_teacher
+from srkd.degradation import make_degradation
+from srkd.errors import UsageError
+from srkd.files import StrPath, hash_file
+from srkd.models.base import Generator
+from srkd.search.budgets import Budget
+from srkd.search.choosing import Row, Search, Searcher, check_found, describe_miss, restore
+from srkd.search.profiles import Profile
+from srkd.search.timing import Place
+from srkd.terminal import say
+from srkd.weights.catalogue import find_weights
+
+# The teacher may take this share of the hours for its outputs; the rest is training, less what validation
+# takes.
+TEACHER_SHARE, VALIDATION_SHARE = 0.3, 0.1
+# A race has this share of the time for training.
+RACE_SHARE = 0.25
+# How training degrades photographs for a teacher that repairs them.
+RESTORED = {"preset": "real", "clean": 0.2}
+
+
+@dataclass
+class Request:
+    """What was asked for, checked.
+
+    Args:
+        teacher: as it was given.
+        data, val: photographs.
+        budgets: what the student may cost.
+        place: where it will run.
+        profile: times of another device, and its file.
+        hours: for everything but the search.
+        degradation: as it was given; None to find out.
+        kind: of the teacher; None to find out.
+        discriminator: the teacher's, if one was given.
+        architectures: of students; all when None.
+        control, race, fresh: whether to train a control, to race candidates, to start from fresh weights.
+        seed: decides crops and weights.
+        device: where to train.
+        scale: what was asked for; None for the teacher's.
+    """
+
+    teacher: StrPath
+    data: StrPath
+    val: StrPath | None
+    budgets: list[Budget]
+    place: Place
+    profile: Profile | None
+    hours: float
+    degradation: dict[str, Any] | str | None
+    kind: Kind | None
+    discriminator: StrPath | None
+    architectures: list[str] | None
+    control: bool
+    race: bool
+    fresh: bool
+    seed: int
+    device: str
+    scale: int | None
+
+
+class Pipeline:
+    """Does the steps of a request, or takes them from an earlier call."""
+
+    def __init__(self, request: Request, steps: Steps):
+        self.request, self.steps = request, steps
+        self.path = find_weights(request.teacher)
+        self.digest = hash_file(self.path, 16)
+        self.discriminator = find_discriminator(self.path, request.discriminator)
+        self.scale = _check_scale(self.path, request.scale)
+        self.train, self.held = photographs.split_photographs(request.data, self.scale, request.val)
+        # What a race found, round by round.
+        self.raced: list[str] = []
+        self.files = {
+            "photographs": photographs.describe_files(self.train),
+            "held-out photographs": photographs.describe_files(self.held),
+        }
+
+    def inspect(self) -> Traits:
+        """Finds out what the teacher is."""
+        request = self.request
+
+        def work(_place: Path) -> dict[str, Any]:
+            from srkd.upscaling.opening import open_runner
+            from srkd.weights.store import load_generator
+
+            runner = open_runner(self.path)
+            windows = cut_windows(photographs.read_windows(self.held, self.scale), self.scale)
+            objective = load_generator(self.path).info.get("objective")
+            traits = inspect_teacher(runner, windows, objective, self.discriminator is not None, request.kind)
+            return asdict(traits)
+
+        inputs = {"teacher": self.digest, "kind": request.kind, **self.files}
+        inputs["discriminator"] = self.discriminator and hash_file(self.discriminator, 16)
+        traits = Traits(**self.steps.do("teacher", "the teacher", inputs, work))
+        words = {"psnr": "trained for PSNR", "gan": "trained adversarially"}[traits.kind]
+        say(f"{self.path.name}: x{self.scale}, {words} ({traits.why_kind})")
+        verb = "repairs" if traits.restoring else "does not repair"
+        say(f"it {verb} degraded photographs: {traits.why_restoring}")
+        return traits
+
+    def degradation(self, traits: Traits) -> Any:
+        """How training degrades photographs."""
+        if self.request.degradation is not None:
+            return self.request.degradation
+        return RESTORED if traits.restoring else "none"
+
+    def search(self) -> dict[str, Any]:
+        """Finds the student: `rows` of the table, `chosen` and `runners` among them, and `notes`."""
+        request = self.request
+
+        def work(place: Path) -> dict[str, Any]:
+            found = Searcher(
+                request.budgets, request.place, self.scale, place, request.architectures, request.profile
+            ).run()
+            show_search(found, request.budgets)
+            chosen = check_found(found, request.budgets)
+            return {
+                "rows": [row.to_json() for row in found.shown()],
+                "chosen": chosen.to_json(),
+                "runners": [row.to_json() for row in found.runners_up(4)],
+                "notes": found.notes,
+                "total": len(found.rows),
+            }
+
+        inputs = {
+            "budget": [budget.text for budget in request.budgets],
+            "runtime": request.place.describe(),
+            "profile": asdict(request.profile) if request.profile else None,
+            "scale": self.scale,
+            "models": request.architectures,
+        }
+        found = self.steps.do("search", "the search", inputs, work)
+        say(f"student: {describe_row(restore(found['chosen']), request.budgets)}")
+        return found
+
+    def prepare(self, traits: Traits, degradation: Any) -> dict[str, Any]:
+        """Cuts crops and the held-out windows, and stores the teacher's outputs on the crops."""
+        request = self.request
+        mix = make_degradation(degradation)
+        seconds = request.hours * 3600 * TEACHER_SHARE
+        each = traits.seconds_per_pixel
+        size = photographs.typical_pixels(self.train)
+        count = photographs.plan_crops(len(self.train), size, self.scale, seconds, each)
+
+        def work(place: Path) -> dict[str, Any]:
+            from srkd.commands.prepare import prepare
+
+            windows = photographs.read_windows(self.held, self.scale)
+            held = photographs.write_held(windows, place / "held", mix)
+            crops = photographs.write_crops(self.train, place / "crops", self.scale, count, request.seed)
+            minutes = crops * photographs.CROP_SIDE**2 * each / 60
+            say(f"the teacher on {crops} crops: about {minutes:.1f} minutes")
+            prepare(
+                place / "crops",
+                place / "packed",
+                scale=self.scale,
+                degradation=degradation,
+                seed=request.seed,
+                teacher=self.path,
+                clean_target="hr" if mix is not None and mix.clean else "teacher",
+            )
+            return {"held": held, "crops": crops}
+
+        inputs = {
+            **self.files,
+            "teacher": self.digest,
+            "hours": request.hours,
+            "degradation": degradation,
+            "seed": request.seed,
+            "scale": self.scale,
+        }
+        return self.steps.do("photographs", "photographs, and the teacher's outputs on them", inputs, work)
+
+    def settings(self) -> training.Settings:
+        """What all training shares."""
+        from srkd.upscaling.opening import best_device
+
+        place = self.steps.place("photographs")
+        device = self.request.device
+        on_gpu = (best_device() if device == "auto" else device) == "cuda"
+        return training.Settings(
+            str(place / "packed"),
+            str(place / "held"),
+            str(self.path),
+            None if self.discriminator is None else str(self.discriminator),
+            self.scale,
+            self.request.seed,
+            device,
+            "bf16-mixed" if on_gpu else "32-true",
+        )
+
+    def start(self, row: Row, traits: Traits) -> dict[str, str]:
+        """Makes the weights that the student starts from."""
+
+        def work(place: Path) -> dict[str, str]:
+            return training.make_start(
+                row.candidate,
+                self.scale,
+                self.request.seed,
+                self.own_teacher(traits),
+                place / "start.safetensors",
+                self.request.fresh,
+            )
+
+        inputs = {
+            "student": row.candidate.name,
+            "options": dict(row.candidate.options),
+            "teacher": self.digest,
+            "fresh": self.request.fresh,
+            "seed": self.request.seed,
+            "scale": self.scale,
+        }
+        found = self.steps.do("start", "the start", inputs, work)
+        say(f"starts from {found['said']}")
+        return found
+
+    def own_teacher(self, traits: Traits) -> Generator | None:
+        """The teacher, where a student may start from its weights: a network of this package, trained for
+        PSNR on what bicubic makes."""
+        from srkd.weights.store import load_generator
+
+        teacher = load_generator(self.path)
+        return teacher if teacher.config and traits.kind == "psnr" and not traits.restoring else None
+
+    def plan(self, traits: Traits, start: Mapping[str, str], settings: training.Settings) -> dict[str, Any]:
+        """Chooses the recipe, and how many steps there is time for."""
+        seconds = self.training_seconds()
+        weights = self.steps.place("start") / "start.safetensors"
+
+        def work(place: Path) -> dict[str, Any]:
+            recipe = choose_recipe(traits, self.discriminator is not None, True)
+            plans = self._plan(recipe, start, settings, weights, seconds, place)
+            if recipe == "gan2gan" and sum(plans[-1]["steps"].values()) < LONG:
+                recipe = "gan"
+                plans = self._plan(recipe, start, settings, weights, seconds, place)
+            return {"recipe": recipe, "phases": plans}
+
+        inputs = {
+            "weights": hash_file(weights, 16),
+            "photographs": self.steps.done["photographs"]["inputs"],
+            "hours": self.request.hours,
+            "kind": traits.kind,
+            "restoring": traits.restoring,
+            "control": self.request.control,
+            "race": self.request.race,
+            "device": settings.device,
+        }
+        return self.steps.do("plan", "the plan", inputs, work)
+
+    def training_seconds(self) -> float:
+        """The time for the student's training."""
+        seconds = self.request.hours * 3600 * (1 - TEACHER_SHARE - VALIDATION_SHARE)
+        if self.request.race:
+            seconds *= 1 - RACE_SHARE
+        return seconds / 2 if self.request.control else seconds
+
+    def _plan(
+        self,
+        recipe: str,
+        start: Mapping[str, str],
+        settings: training.Settings,
+        weights: Path,
+        seconds: float,
+        scratch: Path,
+    ) -> list[dict[str, Any]]:
+        phases = training.phases_for(recipe, start["how"])
+        return training.plan_steps(settings, phases, weights, seconds, start["how"] == "same", scratch)
+
+    def train_student(
+        self, plan: Mapping[str, Any], start: Mapping[str, str], settings: training.Settings, control: bool
+    ) -> list[dict[str, Any]]:
+        """Trains the student, or its control: of each phase its folder, the last `weights`, and the `start`.
+        Trains the student, or its control: of each phase its folder, the last `weights`, and the `start`."""
+        phases = training.phases_for(plan["recipe"], start["how"])
+        weights = self.steps.place("start") / "start.safetensors"
+        found: list[dict[str, Any]] = []
+        for phase, one in zip(phases, plan["phases"], strict=True):
+            shared = control and not phase.taught and not found
+            name = f"{'control' if control and not shared else 'student'}-{phase.name}"
+            title = f"the {'control' if control and not shared else 'student'}, {phase.name}"
+            result = self._train(name, title, phase, one, weights, settings, start["how"] == "same", control)
+            found.append({**result, "start": str(weights)})
+            weights = Path(result["weights"])
+        return found
+
+    def _train(
+        self,
+        name: str,
+        title: str,
+        phase: Phase,
+        plan: Mapping[str, Any],
+        start: Path,
+        settings: training.Settings,
+        gentle: bool,
+        control: bool,
+    ) -> dict[str, Any]:
+        # After PSNR training at full rate there is nothing to be gentle with.
+        taught = control and phase.taught
+
+        def work(place: Path) -> dict[str, Any]:
+            run = training.train_phase(settings, phase, start, place / "run", plan, gentle, taught)
+            return {
+                "folder": str(run.folder),
+                "weights": str(list(run.weights.values())[-1]),
+                "stages": {stage: str(path) for stage, path in run.weights.items()},
+                "psnr": run.psnr,
+            }
+
+        inputs = {
+            "plan": dict(plan),
+            "start": hash_file(start, 16),
+            "photographs": self.steps.done["photographs"]["inputs"],
+            "seed": settings.seed,
+            "control": taught,
+            "recipe": [phase.strategy, dict(phase.stages)],
+        }
+        return self.steps.do(name, title, inputs, work)
+
+
+def describe_row(row: Row, budgets: Sequence[Budget]) -> str:
+    """A candidate with what it costs, in words."""
+    costs = ", ".join(dict.fromkeys(f"{b.describe(row.costs[b.key])} of {b.text}" for b in budgets))
+    return f"{row.candidate.name}, {row.candidate.parameters:,} parameters: {costs}"
+
+
+def show_search(found: Search, budgets: Sequence[Budget]) -> None:
+    """Prints the table of candidates, and why one was taken."""
+    from rich.table import Table
+
+    from srkd.terminal import show
+
+    table = Table()
+    for column in ("candidate", "parameters", "expected", *(b.text for b in budgets), ""):
+        table.add_column(column, justify="left" if column in ("candidate", "") else "right")
+    for row in found.shown():
+        cells = []
+        for budget in budgets:
+            facts, value = row.measured.get(budget.key), budget.describe(row.costs[budget.key])
+            if facts:
+                low, high = (budget.describe(x) for x in facts["quartiles"])
+                cells.append(f"{value} ({low} to {high})")
+            else:
+                cells.append(f"~ {value}" if budget.kind == "time" else value)
+        mark = "taken" if row is found.chosen else "" if row.excess <= 0 else f"{row.excess:.0%} over"
+        one = row.candidate
+        table.add_row(one.name, f"{one.parameters:,}", f"{row.quality:+.2f} dB", *cells, mark)
+    show(table)
+    for line in found.notes:
+        say(line)
+    if found.chosen is not None:
+        say(explain(found))
+    else:
+        say(describe_miss(found, budgets))
+
+
+def explain(found: Search) -> str:
+    """Why the candidate was taken, in a sentence."""
+    assert found.chosen is not None
+    count = sum(row.excess <= 0 for row in found.rows)
+    return (
+        f"{found.chosen.candidate.name} is taken: of {len(found.rows)} candidates {count} are within the "
+        f"budget, and "
+        f"it has the highest expected quality, {found.chosen.quality:+.2f} dB from bicubic after long "
+        f"training"
+    )
+
+
+def _check_scale(path: Path, wanted: int | None) -> int:
+    from srkd.weights.store import load_generator
+
+    scale = load_generator(path).scale
+    if scale not in (2, 3, 4):
+        raise UsageError(f"{path.name} is x{scale}, and students are x2, x3 or x4")
+    if wanted is not None and wanted != scale:
+        raise UsageError(
+            f"{path.name} is x{scale}, and --scale asks for x{wanted}; a student has its teacher's scale"
+        )
+    return scale

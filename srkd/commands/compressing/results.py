@@ -1,0 +1,264 @@
+"""What a student came to: files, costs measured again, scores against bicubic, teacher and control."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srkd.commands.comparing.runs import between, score_network
+from srkd.commands.compressing.pipeline import Pipeline
+from srkd.commands.compressing.teacher import LPIPS, Traits
+from srkd.data import Pair
+from srkd.metrics.bjontegaard import bd_difference
+from srkd.metrics.intervals import BETTER, WORSE, paired_interval, tell_apart
+from srkd.runtimes.runner import Runner
+from srkd.search.budgets import compare
+from srkd.search.choosing import Row
+from srkd.search.measuring import TURNS
+from srkd.terminal import note, say, track
+from srkd.weights.catalogue import list_shipped
+
+# The shares of the end along a curve from the PSNR-trained start.
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Measured again, a student may take this much more than its budget: two sessions of one network differ so.
+TOLERANCE = 0.1
+# Photographs whose crops the report shows, and the side of these in pixels.
+SHOWN, SHOWN_SIDE = 4, 128
+
+Scores = dict[str, list[dict[str, float]]]
+
+
+def write_files(
+    weights: Path, out: Path, formats: Sequence[str], precision: str, needed: str, data: str
+) -> dict[str, str]:
+    """Writes the student: safetensors, ONNX, the format that its runtime reads, and those that were asked
+    for.
+
+    Args:
+        weights: what training left.
+        out: the folder.
+        formats: asked for.
+        precision: of the files, where their format has it.
+        needed: the runtime's format.
+        data: a folder of photographs for int8's ranges.
+
+    Returns:
+        The files by format.
+    """
+    from srkd.commands.export import export
+    from srkd.exports.formats import FORMATS
+
+    files = {}
+    for name in dict.fromkeys(["safetensors", "onnx", needed, *formats]):
+        own = precision if precision in FORMATS[name].precisions else "fp32"
+        # OpenVINO and ncnn both write a .bin.
+        stem = "student" if name != "ncnn" else "student_ncnn"
+        target = out / f"{stem}{FORMATS[name].suffix}"
+        calibrate = data if own == "int8" else None
+        export(weights, format=name, precision=own, out=target, calibrate=calibrate)  # type: ignore[arg-type]  # words of its choices
+        files[name] = str(target)
+    return files
+
+
+def measure_student(pipeline: Pipeline, row: Row, files: Mapping[str, str], weights: Path) -> dict[str, Any]:
+    """The student's costs from its own file, and how they keep the budgets."""
+    from srkd.exports.writing import count_bytes
+    from srkd.search.timing import time_runs
+    from srkd.weights.store import load_generator
+
+    request, place = pipeline.request, pipeline.request.place
+    path = Path(files[place.format])
+    costs, spread = dict(row.costs), {}
+    for budget in request.budgets:
+        if budget.kind == "bytes":
+            costs[budget.key] = count_bytes(path, place.format)
+        elif budget.kind == "time" and budget.size and request.profile is None:
+            run = place.open(path, load_generator(weights))
+            spread[budget.key] = time_runs({"student": run}, budget.size, TURNS)["student"]
+            costs[budget.key] = spread[budget.key]["seconds"]
+    rows = compare(request.budgets, costs)
+    for found, budget in zip(rows, request.budgets, strict=True):
+        found["spread"] = spread.get(budget.key)
+        found["predicted"] = budget.kind == "time" and request.profile is not None
+        found["over"] = found["reached"] > budget.limit * (1 + TOLERANCE * (budget.kind == "time"))
+    return {"budgets": rows}
+
+
+def read_held(folder: Path) -> list[Pair]:
+    """The held-out windows."""
+    from srkd.commands.evaluate import open_benchmark
+    from srkd.images.reading import read_image
+
+    sides = [read_image(next(iter(sorted((folder / name).iterdir())))).shape[0] for name in ("HR", "LR")]
+    return list(open_benchmark(folder, sides[0] // sides[1])[1])
+
+
+def score_all(
+    models: Mapping[str, Any], pairs: Sequence[Pair], scale: int
+) -> tuple[Scores, dict[str, float], dict[str, Any]]:
+    """Scores of each model on each window, its seconds for an LR pixel, and crops by photograph.
+
+    Args:
+        models: weights by name, in the forms of `open_runner`.
+        pairs: the held-out windows.
+        scale: of bicubic.
+    """
+    from srkd import metrics
+    from srkd.commands.evaluating.scoring import Measures, score_images
+    from srkd.upscaling.opening import open_runner
+
+    runners: dict[str, Runner] = {
+        name: open_runner(weights, "cpu", scale) for name, weights in models.items()
+    }
+    scores: Scores = {}
+    speed = {}
+    pixels = [pair.lr.shape[0] * pair.lr.shape[1] for pair in pairs]
+    for name in track(runners, "scoring on held-out photographs", len(runners)):
+        runner = runners[name]
+        runner(pairs[0].lr)  # the first run prepares what later ones use
+        measures = Measures(metrics.protocol_name("y-crop", runner.scale), LPIPS)
+        (found,), seconds = score_images([runner], pairs, measures)
+        scores[name] = found
+        speed[name] = float(np.median([one[0] / count for one, count in zip(seconds, pixels, strict=True)]))
+    return scores, speed, {pair.name: crop_all(pair, runners, scale) for pair in pairs[:SHOWN]}
+
+
+def crop_all(pair: Pair, runners: Mapping[str, Runner], scale: int) -> dict[str, np.ndarray]:
+    """The busiest square of a window: LR as pixels, each network's, and HR."""
+    from srkd.reports.page import busiest_window
+
+    side = min(SHOWN_SIDE, *pair.hr.shape[:2])
+    side -= side % scale
+    top, left = (place - place % scale for place in busiest_window(pair.hr, side))
+    box = slice(top, top + side), slice(left, left + side)
+    small = pair.lr[top // scale : (top + side) // scale, left // scale : (left + side) // scale]
+    pictures = {name: runner(pair.lr)[box] for name, runner in runners.items()}
+    return {
+        "LR": small.repeat(scale, 0).repeat(scale, 1),
+        **pictures,
+        "HR": np.ascontiguousarray(pair.hr[box]),
+    }
+
+
+def find_rival(pipeline: Pipeline, rows: Sequence[Row], traits: Traits) -> str | None:
+    """The shipped weights within the budgets that could make training needless, those of the teacher's kind.
+    The shipped weights within the budgets that could make training needless, those of the teacher's kind."""
+    if traits.restoring:
+        return None
+    known = {(row.candidate.architecture, tuple(sorted(row.candidate.options.items()))): row for row in rows}
+    for name, entry in list_shipped().items():
+        if entry["scale"] != pipeline.scale or not name.endswith(f"_{traits.kind}"):
+            continue
+        from srkd.weights.store import load_generator
+
+        config = dict(load_generator(name).config or {})
+        key = (config.pop("name", ""), tuple(sorted((k, v) for k, v in config.items() if k != "scale")))
+        row = known.get(key)
+        if row is not None and row.excess <= 0 and pipeline.path.stem != name:
+            return name
+    return None
+
+
+def bd_of_control(
+    student: Sequence[Mapping[str, Any]], control: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]
+) -> dict[str, Any]:
+    """The student's curve from its PSNR-trained start against its control's: BD-LPIPS and BD-PSNR."""
+    curves = {}
+    for label, phases in (("student", student), ("control", control)):
+        last = phases[-1]
+        points = []
+        for alpha in track(ALPHAS, f"curve of the {label}", len(ALPHAS)):
+            found = score_network(between(last["start"], last["weights"], alpha), pairs, LPIPS)
+            points.append([found["psnr"], found["lpips"]])
+        curves[label] = points
+    found = bd_difference(curves["student"], curves["control"])
+    return {**found._asdict(), "curves": curves}
+
+
+def mean_scores(scores: Scores) -> list[dict[str, Any]]:
+    """The table's rows: means over the windows."""
+    return [
+        {
+            "model": name,
+            **{key: float(np.mean([row[key] for row in rows])) for key in ("psnr", "ssim", LPIPS)},
+        }
+        for name, rows in scores.items()
+    ]
+
+
+def differences(scores: Scores, student: str, others: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The student's mean differences from others, with 95 % intervals over the windows, and verdicts."""
+    found: dict[str, dict[str, Any]] = {}
+    for other in others:
+        found[other] = {}
+        for key in ("psnr", LPIPS):
+            gap = paired_interval([r[key] for r in scores[student]], [r[key] for r in scores[other]])
+            found[other][key] = {**gap, "verdict": tell_apart(gap, key == "psnr")}
+    return found
+
+
+def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
+    """Whether the student is worth having, and why, in sentences."""
+    key = "psnr" if traits.kind == "psnr" else LPIPS
+    gaps, rows = result["differences"], {row["model"]: row for row in result["scores"]}
+    own, bicubic, teacher = (rows[name][key] for name in ("student", "bicubic", "teacher"))
+    said, worth = [], True
+    verdict = gaps["bicubic"][key]["verdict"]
+    said.append(f"From bicubic: {_words(gaps['bicubic'])}.")
+    if verdict != BETTER:
+        worth = False
+        said.append(
+            "Not worth having: on held-out photographs it is not told to be better than bicubic, which "
+            "costs nothing."
+        )
+    way = (own - bicubic) / (teacher - bicubic) if teacher != bicubic else float("nan")
+    ratio = result["speed"]["teacher"] / max(result["speed"]["student"], 1e-12)
+    if np.isfinite(way) and (teacher - bicubic) * (1 if key == "psnr" else -1) > 0:
+        said.append(
+            f"It goes {way:.0%} of the teacher's way from bicubic ({'PSNR' if key == 'psnr' else LPIPS}), "
+            f"in 1/{ratio:.0f} of its "
+            "time on this machine."
+        )
+    if "control" in gaps:
+        verdict = gaps["control"][key]["verdict"]
+        words = {
+            BETTER: "the teacher helped",
+            WORSE: "the teacher did harm: take the control, work/",
+        }.get(verdict, "what the teacher was worth is not told apart from chance")
+        said.append(
+            f"From its control, trained alike without the teacher: {_words(gaps['control'])}; {words}."
+        )
+    for name, found in gaps.items():
+        if name.startswith("shipped ") and found[key]["verdict"] == WORSE:
+            worth = False
+            said.append(f"Not worth having: {name} keeps the budget too, and is better ({_words(found)}).")
+    if any(row["over"] for row in result["budgets"]):
+        worth = False
+        over = "; ".join(f"{row['said']} for {row['budget']}" for row in result["budgets"] if row["over"])
+        said.append(f"Not within the budget: {over}.")
+    return worth, said
+
+
+def _words(gaps: Mapping[str, Mapping[str, Any]]) -> str:
+    parts = []
+    for key, unit in (("psnr", " dB"), (LPIPS, " LPIPS")):
+        gap = gaps[key]
+        width = "" if gap["half_width"] is None else f" ± {gap['half_width']:.{2 if key == 'psnr' else 4}f}"
+        parts.append(f"{gap['mean']:+.{2 if key == 'psnr' else 4}f}{width}{unit} ({gap['verdict']})")
+    return " and ".join(parts)
+
+
+def announce(result: Mapping[str, Any]) -> None:
+    """Prints what was reached."""
+    for row in result["budgets"]:
+        spread = row["spread"]
+        low, high = (f"{x * 1e3:.3g}" for x in spread["quartiles"]) if spread else ("", "")
+        quartiles = f" (quartiles {low} to {high} ms, {spread['turns']} turns)" if spread else ""
+        how = "predicted" if row["predicted"] else "reached"
+        say(f"{row['budget']}: {how} {row['said']}{quartiles}{'' if not row['over'] else ', OVER'}")
+    for line in result["verdict"]:
+        if line.startswith("Not "):
+            note(line, "warning")
+        else:
+            say(line)

@@ -1,0 +1,168 @@
+"""The runtimes that a student is made for, and the time of networks in them on this machine."""
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from srkd.errors import UsageError
+from srkd.exports.formats import FORMATS
+from srkd.exports.writing import count_bytes, write_draft
+from srkd.models.base import Generator
+from srkd.runtimes import RUNTIMES, Settings, ncnn, onnxruntime, openvino
+from srkd.search.candidates import Candidate
+from srkd.search.measuring import TURNS, make_image, summarise, take_turns
+from srkd.terminal import progress
+
+Precision = Literal["fp32", "fp16", "int8"]
+Run = Callable[[np.ndarray], object]
+
+
+class Target(NamedTuple):
+    """A runtime that students are timed in.
+
+    Args:
+        backend: its key in srkd.runtimes.RUNTIMES, for the package that it needs.
+        format: what it opens, a key of srkd.exports.formats.FORMATS.
+        open: opens such a file, with so many threads; None where it runs the torch module itself.
+    """
+
+    backend: str
+    format: str
+    open: Callable[[Path, int | None], Run] | None
+
+
+# A line for each runtime; one of a new format takes its exporter and its opener.
+TARGETS: dict[str, Target] = {
+    "onnxruntime": Target("onnxruntime", "onnx", onnxruntime.open_file),
+    "openvino": Target("openvino", "openvino", openvino.open_file),
+    "ncnn": Target("ncnn", "ncnn", ncnn.open_file),
+    "torch-cuda": Target("torch", "onnx", None),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the student will run.
+
+    Args:
+        runtime: a key of TARGETS.
+        threads: CPU threads; all cores when None.
+        precision: of the exported file.
+
+    Raises:
+        UsageError: the runtime is not installed, has no such precision, or there is no GPU for it.
+    """
+
+    runtime: str
+    threads: int | None
+    precision: Precision
+
+    def __post_init__(self) -> None:
+        if self.runtime not in TARGETS:
+            raise UsageError(f"unknown runtime '{self.runtime}'; choose from: {', '.join(TARGETS)}")
+        target = TARGETS[self.runtime]
+        known = FORMATS[target.format].precisions if target.open else ("fp32", "fp16")
+        if self.precision not in known:
+            raise UsageError(f"{self.runtime} takes {' or '.join(known)}, not {self.precision}")
+        for package in (RUNTIMES[target.backend].package, *FORMATS[target.format].packages):
+            if importlib.util.find_spec(package) is None:
+                extra = RUNTIMES[target.backend].extra or "train"
+                raise UsageError(f"{self.runtime} needs the package {package}; pip install 'srkd[{extra}]'")
+        if target.open is None:
+            import torch
+
+            if not torch.cuda.is_available():
+                raise UsageError(
+                    f"{self.runtime} needs a GPU with CUDA, and there is none; give another --runtime"
+                )
+
+    @property
+    def format(self) -> str:
+        """The format of its files."""
+        return TARGETS[self.runtime].format
+
+    def describe(self) -> str:
+        """In words: `onnxruntime, 2 threads, fp32`."""
+        threads = f"{self.threads} thread{'s' * (self.threads != 1)}" if self.threads else "all cores"
+        return ", ".join([self.runtime, *([] if self.runtime == "torch-cuda" else [threads]), self.precision])
+
+    def open(self, path: Path, model: Generator | None) -> Run:
+        """A written file as a function of a batch; runtimes that need none run the model."""
+        target = TARGETS[self.runtime]
+        if target.open is not None:
+            return target.open(path, self.threads)
+        from srkd.runtimes.torch import open_runner
+
+        run = open_runner(model, path.stem, Settings("cuda", None, self.precision)).run  # pyright: ignore[reportArgumentType]  # int8 was refused above
+        assert run is not None
+        return run
+
+
+class Stopwatch:
+    """Times candidates on this machine, each once; files are kept in a folder.
+
+    Args:
+        place: where they run.
+        scale: the super-resolution factor.
+        sizes: of the LR images, width and height.
+        folder: for their files; those that are there are not written again.
+    """
+
+    def __init__(self, place: Place, scale: int, sizes: Sequence[tuple[int, int]], folder: Path):
+        self.place, self.scale, self.sizes, self.folder = place, scale, list(sizes), folder
+        # By candidate's name and size: median and quartiles in seconds.
+        self.times: dict[tuple[str, tuple[int, int]], dict[str, Any]] = {}
+        self.bytes: dict[str, int] = {}
+
+    def measure(self, candidates: Sequence[Candidate], turns: int = TURNS) -> None:
+        """Times those that have not been timed, in turns with one another."""
+        todo = [one for one in candidates if one.name not in self.bytes]
+        if not todo:
+            return
+        what = f"writing {len(todo)} candidates"
+        files, models = {}, {}
+        with progress(what, len(todo), every=30) as advance:
+            for one in todo:
+                models[one.name] = one.create(self.scale).eval()
+                files[one.name] = self._write(one, models[one.name])
+                advance(1)
+        if not self.sizes:
+            return
+        runs = {name: self.place.open(path, models[name]) for name, path in files.items()}
+        with progress(
+            f"timing {len(todo)} candidates", (turns + 1) * len(todo) * len(self.sizes), every=30
+        ) as advance:
+            for width, height in self.sizes:
+                found = time_runs(runs, (width, height), turns, lambda: advance(1))
+                self.times |= {(name, (width, height)): facts for name, facts in found.items()}
+
+    def _write(self, one: Candidate, model: Generator) -> Path:
+        kind = FORMATS[self.place.format]
+        path = self.folder / f"{one.name.replace(' ', '_')}.{self.place.precision}{kind.suffix}"
+        if not path.is_file():
+            write_draft(model, path, self.place.format, self.place.precision)
+        self.bytes[one.name] = count_bytes(path, self.place.format)
+        return path
+
+
+def time_runs(
+    runs: Mapping[str, Run],
+    size: tuple[int, int],
+    turns: int = TURNS,
+    advance: Callable[[], object] = lambda: None,
+) -> dict[str, dict[str, Any]]:
+    """Median and quartiles of each network's time, in turns.
+
+    Args:
+        runs: networks by name, as functions of a batch.
+        size: width and height of the LR image.
+        turns: how many are counted.
+        advance: called after each network of each turn.
+    """
+    image = make_image(*size)
+    works = {name: (lambda run=run: run(image)) for name, run in runs.items()}
+    return {name: summarise(seconds) for name, seconds in take_turns(works, turns, advance).items()}

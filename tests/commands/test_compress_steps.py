@@ -1,0 +1,81 @@
+"""The steps of `srkd compress`: kept, continued, begun again."""
+
+import json
+
+import pytest
+
+from srkd import SrkdError, UsageError
+from srkd.commands.compressing.steps import open_steps
+
+
+def test_a_step_is_done_once(tmp_path, capsys):
+    calls = []
+
+    def work(place):
+        calls.append(place)
+        return {"value": (1, 2)}
+
+    for _ in range(2):
+        with open_steps(tmp_path / "out") as steps:
+            assert steps.do("one", "the first", {"a": 1}, work) == {"value": [1, 2]}
+    assert len(calls) == 1 and "1. the first: done before" in capsys.readouterr().out
+
+
+def test_an_interrupted_step_finds_its_files(tmp_path, capsys):
+    def stop(place):
+        place.mkdir(parents=True)
+        (place / "half").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), open_steps(tmp_path) as steps:
+        steps.do("one", "the first", {"a": 1}, stop)
+    with open_steps(tmp_path) as steps:
+        assert steps.do("one", "the first", {"a": 1}, lambda place: {"found": (place / "half").exists()})[
+            "found"
+        ]
+    assert "continuing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_changed_input_begins_again_and_is_said(tmp_path, capsys, finished):
+    def work(place):
+        assert not place.exists()
+        place.mkdir(parents=True)
+        if not finished:
+            raise SrkdError("no")
+        return {}
+
+    for hours in (1, 2):
+        with open_steps(tmp_path) as steps:
+            if finished:
+                steps.do("one", "the first", {"hours": hours, "photographs": [hours]}, work)
+            else:
+                with pytest.raises(SrkdError):
+                    steps.do("one", "the first", {"hours": hours, "photographs": [hours]}, work)
+    said = capsys.readouterr().out
+    assert "hours was 1, is now 2, photographs has changed: this step starts over" in said
+
+
+def test_foreign_folders_and_damage_are_refused(tmp_path):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").touch()
+    (tmp_path / "file").touch()
+    for name, said in (("foreign", "not empty"), ("file", "is a file")):
+        with pytest.raises(UsageError, match=said), open_steps(tmp_path / name):
+            pass
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    (tmp_path / "out" / "work" / "steps.json").write_text("{")
+    with pytest.raises(SrkdError, match="damaged"), open_steps(tmp_path / "out"):
+        pass
+
+
+def test_two_commands_do_not_share_a_folder(tmp_path):
+    with open_steps(tmp_path), pytest.raises(UsageError, match="another srkd compress"), open_steps(tmp_path):
+        pass
+
+
+def test_seconds_add_up(tmp_path):
+    with open_steps(tmp_path) as steps:
+        steps.do("one", "the first", {}, lambda _: {})
+        assert steps.seconds["one"] >= 0
+    assert json.loads((tmp_path / "work" / "steps.json").read_text())["one"]["result"] == {}

@@ -1,0 +1,56 @@
+"""Timing in turns, and the script that does it on another device."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import srkd
+from srkd.search import measuring
+
+
+def test_turns_rotate_and_the_first_only_warms_up():
+    order = []
+    works = {name: (lambda name=name: order.append(name)) for name in "abc"}
+    for name in works:
+        works[name] = lambda name=name: order.append(name) or __import__("time").sleep(measuring.SUSTAINED)
+    found = measuring.take_turns(works, 3)
+    assert {name: len(values) for name, values in found.items()} == {"a": 3, "b": 3, "c": 3}
+    assert order == list("cababcbcacab")
+
+
+def test_a_summary_has_median_and_quartiles():
+    assert measuring.summarise([1.0, 2.0, 3.0, 4.0, 5.0]) == {
+        "seconds": 3.0,
+        "quartiles": [2.0, 4.0],
+        "turns": 5,
+    }
+
+
+def test_the_script_imports_nothing_of_srkd():
+    tree = ast.parse(Path(measuring.__file__).read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) == {
+        "numpy",
+        "onnxruntime",
+    }
+
+
+def test_the_kit_measures_a_device(tmp_path, monkeypatch):
+    from srkd.models import GENERATORS
+    from srkd.search.profiles import read_profile
+
+    monkeypatch.setattr(GENERATORS["span"][0], "variants", {})
+    monkeypatch.setattr(GENERATORS["srgan"][0], "variants", {})
+    monkeypatch.setattr(GENERATORS["compact"][0], "variants", {"channels": (8,), "convs": (2, 3, 8)})
+    kit = srkd.profile(tmp_path / "kit", size="24x16")
+    words = [sys.executable, "profile.py", "--turns", "1", "--threads", "1"]
+    done = subprocess.run(words, cwd=kit, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = read_profile(kit / "device.json")
+    assert found.runtime == "onnxruntime" and found.threads == 1 and found.scale == 4
+    assert {tuple(entry["size"]) for entry in found.times} == {(24, 16)}
+    assert all(m.seconds > 0 and m.pixels == 24 * 16 for m in found.measured(4))
+    assert json.loads((kit / "kit.json").read_text())["precision"] == "fp32"
