@@ -27,7 +27,7 @@ import srkd
 from srkd.commands.evaluate import open_benchmark
 from srkd.commands.evaluating.scoring import score
 from srkd.errors import SrkdError
-from srkd.exports.formats import to_onnx
+from srkd.exports.onnx import to_onnx
 from srkd.models.cost import count_parameters
 from srkd.models.fusing import fuse
 from srkd.terminal import console, progress

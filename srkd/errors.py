@@ -44,7 +44,20 @@ def first_line(error: BaseException) -> str:
 
 
 # Packages that an extra of their own brings; all others that can be missing come with `train`.
-_EXTRAS = {"av": "video", "openvino": "openvino", "ncnn": "ncnn", "pnnx": "ncnn", "pyiqa": "pyiqa"}
+_EXTRAS = {
+    "av": "video",
+    "openvino": "openvino",
+    "ncnn": "ncnn",
+    "pnnx": "ncnn",
+    "pyiqa": "pyiqa",
+    "litert_torch": "litert",
+    "ai_edge_litert": "litert",
+    "ai_edge_quantizer": "litert",
+    "coremltools": "coreml",
+    "ray": "ray",
+    "fsspec": "remote",
+    "aiohttp": "remote",
+}
 
 
 def name_missing_extra(error: ModuleNotFoundError, what: str = "this") -> UsageError:

@@ -113,31 +113,37 @@ def check_writable(path: StrPath) -> None:
 
 
 @contextlib.contextmanager
-def publish(path: StrPath, beside: Sequence[str] = ()) -> Iterator[Path]:
+def publish(path: StrPath, beside: Sequence[str] = (), folder: bool = False) -> Iterator[Path]:
     """Yields a path of the same name in a temporary folder. What is written there, and the files next to it
     with the suffixes `beside`, are moved to `path`'s folder together on success, and removed otherwise.
+    With `folder`, a folder is written, which may take the place of another.
 
     Raises:
         SrkdError: the files cannot be written; the message says why and what to do.
     """
     path = Path(path)
-    folder = None
+    room = None
     try:
-        _make_folder(path)
-        folder = path.with_name(_hidden_name(path, ".part"))
-        folder.mkdir()
-        draft = folder / path.name
+        _make_folder(path, or_folder=folder)
+        room = path.with_name(_hidden_name(path, ".part"))
+        room.mkdir()
+        draft = room / path.name
         yield draft
         # The file itself last: where it is, what belongs to it is there.
         for suffix in (*beside, path.suffix):
             written = draft.with_suffix(suffix)
-            _flush(written)
+            for file in written.rglob("*") if written.is_dir() else [written]:
+                if file.is_file():
+                    _flush(file)
+            if written.is_dir() and path.is_dir():
+                # Folders are not renamed over others.
+                _replace(path, room / "former")
             _replace(written, path.with_suffix(suffix))
     except OSError as error:
         raise explain_write_error(path, error) from error
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        if room is not None:
+            shutil.rmtree(room, ignore_errors=True)
 
 
 def _hidden_name(path: Path, ending: str) -> str:
@@ -159,12 +165,13 @@ def _length(name: str) -> int:
     return len(name) if os.name == "nt" else len(os.fsencode(name))
 
 
-def _make_folder(path: Path) -> None:
-    """Makes a file's folder, and raises now what would otherwise be raised when the work is done."""
+def _make_folder(path: Path, or_folder: bool = False) -> None:
+    """Makes a file's folder, and raises now what would otherwise be raised when the work is done; also where
+    the file's name is that of a folder, unless it may be one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if _length(path.name) > _longest_name(path.parent):
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    if path.is_dir():
+    if path.is_dir() and not or_folder:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 

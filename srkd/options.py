@@ -26,8 +26,9 @@ PANELS = {
         "discriminator "
         "discriminator_options old replay val lr scale"
     ),
-    "Where it goes and runs": "out json csv latex format overwrite port device backend threads jobs "
-    "runtime profile",
+    "Where it goes and runs": (
+        "out json csv latex format overwrite port device backend threads jobs engine address runtime profile"
+    ),
 }
 OTHER = "How"
 # Options that `--set` does as well.
@@ -42,10 +43,14 @@ METAVARS = {
     **dict.fromkeys(("out", "data", "replay", "val", "old", "runtime"), "PATH"),
     **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config", "architecture"), "NAME"),
     "set": "PATH=VALUE",
+    "size": "HxW",
+    "names": "INPUT,OUTPUT",
     "device": "auto|cpu|mps|cuda|cuda:N",
     "fit": "WIDTHxHEIGHT",
     "degradation": "NAME|YAML",
 }
+# Parameters whose name as an option is a word of Python's.
+NAMES = {"program": "for"}
 # Lists that take all words up to the next option; of others, the option is repeated.
 GREEDY = ("data", "sr")
 TYPES = {int: "N", float: "NUMBER", str: "TEXT"}
@@ -242,4 +247,4 @@ def _to_number(kind: Any, tokens: Sequence[Any]) -> Any:
 
 def option_name(name: str) -> str:
     """A parameter's name as it is typed."""
-    return "--" + name.replace("_", "-")
+    return "--" + NAMES.get(name, name).replace("_", "-")

@@ -61,6 +61,9 @@ _LOUD = _Listener()
 _listener: ContextVar[_Listener] = ContextVar("listener", default=_LOUD)
 
 
+# What names are printed in the place of others, such as those of temporary files.
+_rename: ContextVar[Callable[[str], str]] = ContextVar("rename", default=lambda text: text)
+
 # Held while a progress bar is shown.
 _bar = threading.Lock()
 
@@ -111,6 +114,17 @@ def on_stderr() -> Iterator[None]:
 
 
 @contextmanager
+def renaming(change: Callable[[str], str]) -> Iterator[None]:
+    """Lines that are printed inside pass through a function."""
+    outer = _rename.get()
+    token = _rename.set(lambda text: outer(change(text)))
+    try:
+        yield
+    finally:
+        _rename.reset(token)
+
+
+@contextmanager
 def answering() -> Iterator[None]:
     """Inside, what `answer` is given is printed whatever else is silent: somebody typed a question."""
     token = _listener.set(_listener.get()._replace(answers=True))
@@ -135,13 +149,13 @@ def answer(renderable: RenderableType) -> None:
 def say(message: str) -> None:
     """Prints a line; brackets in it are text, not markup."""
     if _listener.get().verbose:
-        _console().print(message, markup=False)
+        _console().print(_rename.get()(message), markup=False)
 
 
 def note(message: str, kind: str = "note") -> None:
     """Prints a line behind a coloured word: `note`, `warning`, `left out`."""
     if _listener.get().verbose:
-        _console().print(Text.assemble((f"{kind}:", "yellow"), f" {message}"))
+        _console().print(Text.assemble((f"{kind}:", "yellow"), f" {_rename.get()(message)}"))
 
 
 def show(renderable: RenderableType) -> None:

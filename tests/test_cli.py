@@ -20,7 +20,8 @@ from srkd.cli import find_commands, main
 MISTAKES = {
     "upscale --quality 1.5 a.png -o b.png": "--quality: '1.5' is not a whole number; SEE",
     "evaluate bicubic": "DATA is missing; SEE",
-    "export x --format y": "--format: 'y' is not one of onnx, safetensors, pt2, openvino, ncnn, web; SEE",
+    "export x --format y": "--format: 'y' is not one of onnx, safetensors, pt2, openvino, ncnn, litert, "
+    "coreml, web; SEE",
     "interpolate a": "SECOND is missing; SEE",
     "card w --owt x": "unknown option --owt, did you mean --out?; SEE",
     "train x --seed many": "--seed: 'many' is not a whole number; SEE",

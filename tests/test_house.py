@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 # Each imports, lazily or not, from those to its left and from itself.
 FLOORS = [
     {"srkd", "errors", "files", "arguments", "terminal"},
+    {"remote"},
+    {"engines"},
     *(
         {name}
         for name in ("images", "video", "metrics", "models", "losses", "config", "degradation", "strategies")

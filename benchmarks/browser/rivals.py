@@ -162,7 +162,7 @@ def to_markdown(result: Any) -> str:
         rows.append("| " + " | ".join(cells) + " |")
     lines = [
         f"{result['data']}, x4, `y-crop4`; LPIPS lower is nearer. Time of one 80x60 LR image from bytes to "
-        f"bytes in one {result['browser']}, to that of {time['base']} ({time['base_seconds'] * 1000:.0f} ms): "
+        f"bytes in one {result['browser']}, to that of {time['base']}, {1000 * time['base_seconds']:.0f} ms: "
         f"medians of {result['turns']} turns, with quartiles; {result['threads']} CPUs.",
         "",
         "|  | runs on | MB | time | PSNR | st-lpips-alex | st-lpips-vgg |",

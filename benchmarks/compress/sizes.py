@@ -31,7 +31,8 @@ from benchmarks.common import check_at_least, make_parser, run_script, write_jso
 SCALE = 4
 _LITE = {"tail": "lr", "skip": "bilinear", "residual_init": 0.1}
 # Widths and depths that span the candidates; the largest are left out for their time. Of compact those with
-# as many convolutions as the shipped one, which alone can start from it.
+# as many convolutions as the shipped one, which alone can start from it. SPAN with 8 channels is left out: in
+# so few steps it does not get over the loss of 24 of its 32.
 NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("span", {"channels": 16}),
     ("srgan", {"channels": 16, "blocks": 4, **_LITE}),
@@ -40,7 +41,6 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [
     ("span", {"channels": 24}),
     ("compact", {"channels": 32, "convs": 8}),
     ("srgan", {"channels": 24, "blocks": 8, **_LITE}),
-    ("span", {"channels": 8}),
     ("srgan", {"channels": 8, "blocks": 2, **_LITE}),
     ("srgan", {"channels": 16, "blocks": 16, **_LITE}),
 ]

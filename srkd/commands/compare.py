@@ -8,6 +8,7 @@ from typing import Any
 
 from srkd.arguments import check_whole
 from srkd.config import drop_from_stages, load_recipe, merge
+from srkd.engines import Engine, open_engine
 from srkd.errors import UsageError
 from srkd.files import StrPath, write_text
 from srkd.recipe import Recipe
@@ -39,6 +40,8 @@ def compare(
     seeds: int = 3,
     steps: int | None = None,
     jobs: int = 1,
+    engine: Engine = "local",
+    address: str | None = None,
     data: StrPath | None = None,
     teacher: Sequence[StrPath] | StrPath | None = None,
     lpips: str = "st-lpips-alex",
@@ -70,6 +73,11 @@ def compare(
         steps: steps of every stage, in place of the recipe's.
         jobs: how many runs to train at a time. They share the CPU's cores unless the recipe sets `threads`;
             one run per core gets the most done. Each run's output goes to `RUN.log`.
+        engine: where runs are trained and scored: `local`, on this machine, or `ray`, by the workers of a Ray
+            cluster: each on a GPU where it has some, else on as many cores as the recipe has `threads`, 1
+            when it does not say.
+        address: of the Ray cluster; the RAY_ADDRESS of the environment, or one on this machine, when not
+            given. Its nodes must share the folders.
         data: in place of the recipe's.
         teacher: in place of the recipe's. May be given several times.
         lpips: LPIPS variant, `st-lpips-alex` or `st-lpips-vgg` (offline), `lpips-alex` or `lpips-vgg`, or
@@ -90,6 +98,8 @@ def compare(
     """
     for option, value in (("seeds", seeds), ("jobs", jobs)):
         check_whole(f"--{option}", value, 1)
+    if engine == "ray" and jobs > 1:
+        raise UsageError("--jobs is for one machine; Ray runs as many at a time as it has GPUs or cores for")
     base = load_recipe(str(recipe))
     variants = base.pop("methods", None) or {}
     given = {"steps": steps, "data": data and str(data), "teacher": _names(teacher)}
@@ -99,24 +109,25 @@ def compare(
         raise UsageError(f"{recipe} names no methods; name some with --methods")
     plan = _plan(base, variants, names, {"steps"} if steps is not None else set())
     from srkd.commands.comparing.checks import check_runs, check_writable, open_measures
-    from srkd.commands.comparing.runs import run_all, share_threads
+    from srkd.commands.comparing.runs import run_all, run_there, share_threads
     from srkd.commands.comparing.summary import summarise
 
     folder = Path(out)
     check_writable(folder)
     measures = open_measures(lpips, curves, test, plan[0].recipe.scale)
-    runs = share_threads(
-        [
-            replace(method.recipe, seed=seed, out=str(folder / f"{method.label}-{seed}"))
-            for seed in range(seeds)
-            for method in plan
-        ],
-        jobs,
-    )
+    runs = [
+        replace(method.recipe, seed=seed, out=str(folder / f"{method.label}-{seed}"))
+        for seed in range(seeds)
+        for method in plan
+    ]
+    if engine == "ray":
+        runs = [replace(run, threads=run.threads or 1) for run in runs]
+    runs = share_threads(runs, jobs)
     by_method = {method.label: runs[index :: len(plan)] for index, method in enumerate(plan)}
     try:
-        bicubic = check_runs(by_method, measures, jobs)
-        found = run_all(runs, jobs, measures, verbose)
+        with open_engine(engine, address) as cluster:
+            bicubic = check_runs(by_method, measures, jobs)
+            found = run_there(cluster, runs, measures) if cluster else run_all(runs, jobs, measures, verbose)
     except KeyboardInterrupt:
         say("interrupted; run the same command again to resume")
         raise

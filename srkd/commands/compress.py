@@ -1,5 +1,6 @@
 """`srkd compress`: a teacher, photographs and a budget become a student, with proof."""
 
+import inspect
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from srkd.arguments import check_whole
+from srkd.arguments import check_device, check_whole
 from srkd.degradation import make_degradation
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
@@ -71,7 +72,7 @@ def compress(
     architecture: Sequence[str] | str | None = None,
     fresh: bool = False,
     seed: int = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: str = "auto",
     dry_run: bool = False,
     verbose: bool = True,
     progress: Progress | None = None,
@@ -127,7 +128,23 @@ def compress(
             when it is measured at the end (its files and report are there), or a step failed; earlier ones
             are kept.
     """
+    given = dict(locals())
     formats = _as_list(format)
+    _check(formats, hours, threads, seed, degradation)
+    check_device(device)
+    from srkd.commands.compressing.pipeline import Pipeline
+    from srkd.commands.compressing.steps import open_steps
+
+    request = _make_request(given)
+    try:
+        with open_steps(Path(out)) as steps:
+            return _run(Pipeline(request, steps), formats, dry_run, _describe_command(given))
+    except KeyboardInterrupt:
+        say(f"what is done is kept in {out}; the same command continues")
+        raise
+
+
+def _check(formats: Sequence[str], hours: Any, threads: Any, seed: Any, degradation: Any) -> None:
     for name in formats:
         if name not in _FORMATS:
             raise UsageError(f"unknown format '{name}'; choose from: {', '.join(_FORMATS)}")
@@ -138,47 +155,38 @@ def compress(
     check_whole("--seed", seed, 0)
     if degradation is not None:
         make_degradation(degradation)
-    from srkd.commands.compressing.pipeline import Pipeline, Request
-    from srkd.commands.compressing.steps import open_steps
+
+
+def _make_request(given: Mapping[str, Any]) -> Any:
+    """The arguments of `compress`, checked.
+
+    Raises:
+        UsageError: a budget that is none, a runtime that cannot be had, or another's profile.
+    """
+    from srkd.commands.compressing.request import Request
     from srkd.search.budgets import parse_budgets
     from srkd.search.profiles import read_profile
     from srkd.search.timing import Place
 
-    budgets = parse_budgets(_as_list(budget))
-    known = None if profile is None else read_profile(Path(profile))
-    if known is not None and (known.runtime != runtime or known.precision != precision):
+    budgets = parse_budgets(_as_list(given["budget"]))
+    profile = None if given["profile"] is None else read_profile(Path(given["profile"]))
+    wanted = (given["runtime"], given["precision"])
+    if profile is not None and (profile.runtime, profile.precision) != wanted:
         raise UsageError(
-            f"{profile} has times of {known.runtime} in {known.precision}, not of {runtime} in "
-            f"{precision}; make a kit "
-            f"for it: srkd profile KIT --precision {precision}"
+            f"{given['profile']} has times of {profile.runtime} in {profile.precision}, not of "
+            f"{' in '.join(wanted)}"
         )
-    request = Request(
-        teacher,
-        data,
-        val,
-        budgets,
-        Place(runtime, known.threads if known else threads, precision),
-        known,
-        float(hours),
-        degradation,
-        kind,
-        teacher_discriminator,
-        _as_list(architecture) or None,
-        control,
-        race,
-        fresh,
-        seed,
-        device,
-        scale,
+    same = ("teacher", "data", "val", "degradation", "kind", "control", "race", "fresh", "seed", "device")
+    return Request(
+        budgets=budgets,
+        place=Place(wanted[0], profile.threads if profile else given["threads"], wanted[1]),
+        profile=profile,
+        hours=float(given["hours"]),
+        discriminator=given["teacher_discriminator"],
+        architectures=_as_list(given["architecture"]) or None,
+        scale=given["scale"],
+        **{name: given[name] for name in same},
     )
-    command = _describe_command(locals())
-    try:
-        with open_steps(Path(out)) as steps:
-            pipeline = Pipeline(request, steps)
-            return _run(pipeline, formats, dry_run, command)
-    except KeyboardInterrupt:
-        say(f"what is done is kept in {out}; the same command continues")
-        raise
 
 
 def _run(pipeline: Any, formats: Sequence[str], dry_run: bool, command: str) -> Compression:
@@ -190,7 +198,9 @@ def _run(pipeline: Any, formats: Sequence[str], dry_run: bool, command: str) -> 
     found = pipeline.search()
     base = {"folder": folder, "candidates": found["rows"], "traits": vars(traits)}
     if dry_run:
-        _say_plan(pipeline, traits, degradation)
+        from srkd.commands.compressing.words import say_plan
+
+        say_plan(pipeline, traits, degradation)
         return Compression(student=found["chosen"], **base)
     pipeline.prepare(traits, degradation)
     settings = pipeline.settings()
@@ -204,11 +214,11 @@ def _run(pipeline: Any, formats: Sequence[str], dry_run: bool, command: str) -> 
     plan = pipeline.plan(traits, start, settings)
     student = pipeline.train_student(plan, start, settings, control=False)
     other = pipeline.train_student(plan, start, settings, control=True) if request.control else []
-    result = _finish(pipeline, row, traits, student, other, formats)
-    heading("the student")
-    from srkd.commands.compressing.results import announce
+    from srkd.commands.compressing.results import announce, finish
     from srkd.commands.compressing.summary import write_summary
 
+    result = finish(pipeline, row, traits, student, other, formats)
+    heading("the student")
     announce(result)
     report = write_summary(
         pipeline, found, row, traits, degradation, start, plan, student, other, result, command
@@ -233,91 +243,12 @@ def _run(pipeline: Any, formats: Sequence[str], dry_run: bool, command: str) -> 
     )
 
 
-def _finish(
-    pipeline: Any,
-    row: Any,
-    traits: Any,
-    student: Sequence[Mapping[str, Any]],
-    other: Sequence[Mapping[str, Any]],
-    formats: Sequence[str],
-) -> dict[str, Any]:
-    """Writes the student, measures it again and scores it, or takes that from an earlier call."""
-    from srkd.commands.compressing import results
-    from srkd.commands.compressing.summary import save_crops
-    from srkd.search.choosing import restore
-
-    request, folder = pipeline.request, pipeline.steps.folder
-    weights = Path(student[-1]["weights"])
-
-    def work(place: Path) -> dict[str, Any]:
-        photos = str(pipeline.steps.place("photographs") / "crops")
-        files = results.write_files(
-            weights, folder, formats, request.place.precision, request.place.format, photos
-        )
-        found = {"files": files, **results.measure_student(pipeline, row, files, weights)}
-        pairs = results.read_held(pipeline.steps.place("photographs") / "held")
-        table = [restore(one) for one in pipeline.steps.done["search"]["result"]["rows"]]
-        rival = results.find_rival(pipeline, table, traits)
-        models = {"bicubic": "bicubic"}
-        models |= {f"shipped {rival}": rival} if rival else {}
-        models |= {"control": other[-1]["weights"]} if other else {}
-        models |= {"student": files["onnx"], "teacher": str(pipeline.path)}
-        scores, speed, crops = results.score_all(models, pairs, pipeline.scale)
-        save_crops(crops, place / "crops")
-        found |= {"scores": results.mean_scores(scores), "speed": speed, "held": len(pairs)}
-        found["differences"] = results.differences(
-            scores, "student", [name for name in scores if name != "student"]
-        )
-        if other and len(student) and traits.kind == "gan":
-            found["bd"] = results.bd_of_control(student, other, pairs)
-        worth, verdict = results.judge(found, traits)
-        return {**found, "worth": worth, "verdict": verdict}
-
-    inputs = {
-        "student": [{k: v for k, v in phase.items() if k != "psnr"} for phase in student],
-        "control": [{k: v for k, v in phase.items() if k != "psnr"} for phase in other],
-        "trained": [
-            pipeline.steps.done[name]["inputs"] for name in pipeline.steps.done if name.startswith("student-")
-        ],
-        "formats": list(formats),
-        "runtime": request.place.describe(),
-        "budget": [one.text for one in request.budgets],
-    }
-    return pipeline.steps.do("result", "export, measuring and scores", inputs, work)
-
-
-def _say_plan(pipeline: Any, traits: Any, degradation: Any) -> None:
-    """Says what a command would go on to do."""
-    from srkd.commands.compressing.photographs import CROP_SIDE, plan_crops, typical_pixels
-    from srkd.commands.compressing.pipeline import TEACHER_SHARE
-    from srkd.commands.compressing.recipes import choose_recipe
-
-    request = pipeline.request
-    recipe = choose_recipe(traits, pipeline.discriminator is not None, request.hours >= 1)
-    pixels = typical_pixels(pipeline.train)
-    seconds = request.hours * 3600 * TEACHER_SHARE
-    count = plan_crops(len(pipeline.train), pixels, pipeline.scale, seconds, traits.seconds_per_pixel)
-    minutes = count * CROP_SIDE**2 * traits.seconds_per_pixel / 60
-    mix = make_degradation(degradation)
-    made = "bicubic" if mix is None else f"the degradation {mix.preset}"
-    say(
-        f"photographs: {len(pipeline.train)} to train on, {len(pipeline.held)} held out; {count} crops, "
-        f"LR by {made}; the "
-        f"teacher's outputs on them take about {minutes:.1f} minutes"
-    )
-    beside = ", and as long for the control" if request.control else ""
-    say(f"training: recipe {recipe}, {pipeline.training_seconds() / 60:.1f} minutes{beside}")
-    say("a dry run: nothing was trained")
-
-
 def _as_list(value: Sequence[str] | str | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
 def _describe_command(given: Mapping[str, Any]) -> str:
     """The command line that does the same again."""
-    import inspect
-
     words = ["srkd", "compress", str(given["teacher"]), str(given["data"])]
     for name, parameter in inspect.signature(compress).parameters.items():
         value = given.get(name)

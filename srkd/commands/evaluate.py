@@ -13,12 +13,20 @@ import numpy as np
 
 from srkd.arguments import check_device
 from srkd.commands.evaluating.scoring import Measures, Model, score_images, summarise
-from srkd.commands.evaluating.words import check_options, name_apart, open_runners, sort_words, split_variants
+from srkd.commands.evaluating.words import (
+    Words,
+    check_options,
+    name_apart,
+    open_runners,
+    sort_words,
+    split_variants,
+)
 from srkd.data import Pair
 from srkd.data.benchmarks import Benchmark, Results, find_results, open_set
 from srkd.files import StrPath, write_text
 from srkd.metrics import protocol_name
 from srkd.metrics.named import Metric, describe, find_metric
+from srkd.remote import localised
 from srkd.reports.scores import image_table, list_partial, mean_table, to_csv, to_latex
 from srkd.runtimes import Device
 from srkd.runtimes.runner import Runner
@@ -56,7 +64,8 @@ def evaluate(
             folders of SR images, as `sr`.
         data: folders of HR images, in subfolders too (LR is made by MATLAB's bicubic), or with HR and LR
             inside (as DIV2K, BasicSR, RealSR and others have them); sets packed by `srkd prepare`, for their
-            validation images; `embedded` for the held-out photographs that scikit-image installs.
+            validation images; `embedded` for the held-out photographs that scikit-image installs; or URLs of
+            folders of images, such as s3://bucket/Set5/.
         lr: the folder of LR images, when it does not lie inside `data`, or is one of several.
         sr: folders of SR images of any program, named as the HR images are, with something behind the name
             that is the same for all (`baby_x4.png`). Several benchmarks have a folder each inside.
@@ -95,6 +104,26 @@ def evaluate(
     files = {"json": json, "csv": csv, "latex": latex}
     check_options(words, files, lr, protocol, lpips, scale)
     check_device(device)
+    folders = [*words.data, *words.folders, *([lr] if lr is not None else [])]
+    with localised(folders) as (places, _):
+        count, named = len(words.data), len(words.data) + len(words.folders)
+        words = words._replace(data=places[:count], folders=places[count:named])
+        lr = places[named] if lr is not None else None
+        return _evaluate(words, lr, protocol, lpips, metrics, scale, files, device, dry_run)
+
+
+def _evaluate(
+    words: Words,
+    lr: StrPath | None,
+    protocol: str,
+    lpips: str,
+    metrics: str | None,
+    scale: int | None,
+    files: Mapping[str, StrPath | None],
+    device: Device,
+    dry_run: bool,
+) -> dict[str, Any]:
+    """`evaluate`, of local places."""
     chosen = split_variants(metrics) if metrics is not None else []
     further = [find_metric(name, _place(device, name.startswith("pyiqa:"))) for name in dict.fromkeys(chosen)]
     runners = open_runners(words.weights, device, scale)
@@ -111,7 +140,11 @@ def evaluate(
     _load_lpips(lpips)
     measures = Measures(full, lpips, further, _place(device, split_variants(lpips) != ["none"]))
     results = _score_sets(models, names, sets, measures)
-    costs = [_count_cost(word) for word in words.weights] if len(results) > 1 or csv or latex else []
+    costs = (
+        [_count_cost(word) for word in words.weights]
+        if len(results) > 1 or files["csv"] or files["latex"]
+        else []
+    )
     for name, cost in zip(names, costs, strict=False):
         results = [{**result, **cost} if result["model"] == name else result for result in results]
     return _report(results, files, further)

@@ -2,40 +2,28 @@
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from srkd.errors import SrkdError, UsageError, first_line
+from srkd.engines import Cluster, Engine, open_engine
+from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, check_path, describe_type, hash_file, is_file
 from srkd.images.formats import FORMATS, MEGAPIXELS
-from srkd.images.reading import measure
-from srkd.runtimes.runner import Runner, average_flips
-from srkd.terminal import Progress, note, on_stderr, reports, say
-from srkd.terminal import progress as progress_of
-from srkd.upscaling.enlarge import Advance, enlarge_file
+from srkd.remote import is_remote, localised
+from srkd.runtimes.runner import Runner
+from srkd.terminal import Progress, on_stderr, reports, say
+from srkd.upscaling import tasks
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
-from srkd.upscaling.moving import (
-    CodecName,
-    Options,
-    check_moving,
-    enlarge_moving,
-    is_moving,
-    measure_moving,
-)
-from srkd.upscaling.opening import (
-    BICUBIC,
-    Backend,
-    Device,
-    Precision,
-    RunnerOptions,
-    default_weights,
-    open_fastest,
-)
+from srkd.upscaling.many import Enlarge, Outcome, enlarge_all, enlarge_here, enlarge_there
+from srkd.upscaling.moving import ClipOptions, CodecName, check_moving
+from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights
 from srkd.upscaling.outputs import Plan, plan_outputs
 from srkd.upscaling.sharpness import find_pair
 from srkd.upscaling.sizes import Size, parse_size
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
+from srkd.upscaling.tasks import Facts, Opening
 from srkd.video.formats import CONTAINERS
 from srkd.weights.catalogue import find_weights
 
@@ -62,6 +50,8 @@ def upscale(
     device: Device = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
     megapixels: float = MEGAPIXELS,
     overwrite: bool = False,
     verbose: bool = True,
@@ -81,7 +71,9 @@ def upscale(
 
     Args:
         images: image files, clips, quoted globs, or folders, whose structure is kept; `-` is standard input.
-        out: the file to write, or a folder (where names are kept); `-` is standard output.
+            URLs that fsspec opens too, such as s3://bucket/photos/ or https://host/photo.jpg; and tar
+            archives by name or glob, the shards of WebDataset, of which each becomes one.
+        out: the file to write, or a folder (where names are kept); `-` is standard output. URLs too.
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
@@ -108,14 +100,18 @@ def upscale(
             CPU, and for files of others what runs them.
         device: where torch runs: `cpu`, `mps`, `cuda`, or one of several GPUs, `cuda:1`.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
-        threads: CPU threads; all cores when not given.
+        threads: CPU threads; all cores when not given, of each worker of Ray 1.
+        engine: where images are enlarged: `local`, one after another in this process, or `ray`, by the
+            workers of a Ray cluster, on GPUs where it has some. The files are the same.
+        address: of the Ray cluster; the RAY_ADDRESS of the environment, or one on this machine, when not
+            given. Its nodes must share the folders.
         megapixels: images and clips whose header declares more megapixels are rejected.
         overwrite: replace files that exist.
         verbose: print what is done.
         progress: called as progress(description, done, total) while it works, in LR pixels.
 
     Returns:
-        The files written.
+        The files written, but for those at a URL.
 
     Raises:
         UsageError: no such image, folder or weights, an option out of range, or an output that exists.
@@ -130,91 +126,44 @@ def upscale(
     check_path("out", out)
     weights = weights or default_weights()
     check_path("weights", weights)
-    with replace_streams(_check_inputs(images), out, format) as (inputs, target, shown):
-        plan = plan_outputs(inputs, target, format)
-        check_moving(plan.jobs, codec, crf, quality)
-        always = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
-        more = {"size": size.in_pixels, "seamless": seamless, "codec": codec, "crf": crf}
-        settings = {"weights": _identify(weights, sharpness), **always, **_leave_out_defaults(more)}
-        journal = Journal(target, settings)
-        todo = _leave_out_done(plan, journal, overwrite)
-        if not todo:
-            say(f"all {_count(plan.jobs)} were upscaled before -> {shown}")
-            _complain(plan.failures, len(plan.failures), "images or folders")
-            return []
-        how = RunnerOptions(backend=backend, device=device, precision=precision, threads=threads)
-        how["sharpness"] = sharpness
-        model = open_fastest(weights, scale, **how)
-        runner = average_flips(model) if tta else model
-        options = Options(size, model.scale, codec, crf, quality, side, seamless, megapixels, settings)
-        made, failures = _enlarge_all(runner, todo, options, None if plan.alone else journal)
-    # Standard output has the image only now.
-    with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
-        done = [job for job in todo if job.target in made]
-        say(f"{_summarise(plan, len(todo), done, size, model)} -> {shown}")
-        what = "images or folders" if plan.failures else "images"
-        _complain([*plan.failures, *failures], len(todo) + len(plan.failures), what)
-    return [] if shown == STANDARD_OUTPUT else made
+    with localised(_check_inputs(images), out) as (places, place):
+        streams = replace_streams([str(name) for name in places], place, format)
+        with streams as (inputs, target, shown):
+            plan = plan_outputs(inputs, target, format)
+            check_moving(plan.jobs, codec, crf, quality)
+            always = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
+            more = {"size": size.in_pixels, "seamless": seamless, "codec": codec, "crf": crf}
+            settings = {"weights": _identify(weights, sharpness), **always, **_leave_out_defaults(more)}
+            journal = Journal(target, settings)
+            todo = _leave_out_done(plan, journal, overwrite)
+            if not todo:
+                say(f"all {_count(plan.jobs)} were upscaled before -> {shown}")
+                _complain(plan.failures, len(plan.failures), "images or folders")
+                return []
+            opening = Opening(weights, scale, backend, device, precision, threads, sharpness, bool(tta))
+            options = {"quality": quality, "tile": side, "megapixels": megapixels, "seamless": seamless}
+            options |= {"format": format, "clips": ClipOptions(codec, crf, settings)}
+            with open_engine(engine, address) as cluster:
+                model, enlarge = _prepare(cluster, opening, options)
+                done = enlarge_all(enlarge, todo, size, None if plan.alone else journal)
+        # Standard output has the image only now.
+        with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
+            asked = size if size.in_pixels or size.scale else Size(model.scale)
+            how = f"{asked.describe()} with {model.name} ({model.runtime})"
+            _report(plan, todo, done, how, shown)
+        return [] if shown == STANDARD_OUTPUT or is_remote(out) else done.made
 
 
-def _enlarge_all(
-    runner: Runner, jobs: Sequence[Job], options: Options, journal: Journal | None
-) -> tuple[list[Path], list[str]]:
-    """Enlarges images, and says what they lose by their formats; returns the files written and what went
-    wrong.
-
-    Args:
-        runner: what enlarges.
-        jobs: the images and their outputs.
-        options: how.
-        journal: takes note of what is done; without it the first error is raised.
-    """
-    made, failures = [], []
-    lost: dict[str, list[str]] = {}
-    unchanged = []
-    moving = {job for job in jobs if is_moving(*job)}
-    total = sum(measure_moving(job, options) if job in moving else measure(job.source) for job in jobs)
-    with progress_of("upscaling", total, every=30) as advance:
-        for job in jobs:
-            try:
-                enlarge_job = enlarge_moving if job in moving else _enlarge_still
-                shrunk, sentences = enlarge_job(runner, job, options, advance)
-            except Exception as error:  # whatever one image does must not end the others
-                if journal is None:
-                    raise
-                told = str(error) if isinstance(error, SrkdError) else f"{job.source}: {first_line(error)}"
-                failures.append(told)
-                continue
-            made.append(job.target)
-            unchanged += [job.source.name] if shrunk else []
-            for sentence in sentences:
-                lost.setdefault(sentence, []).append(job.source.name)
-            if journal is not None:
-                journal.add(job)
-    for sentence, names in lost.items():
-        note(f"{sentence}: {_name(names)}", "left out")
-    if unchanged:
-        note(f"as large already, so resampled without the network: {_name(unchanged)}")
-    return made, failures
-
-
-def _enlarge_still(
-    runner: Runner, job: Job, options: Options, advance: Advance
-) -> tuple[bool, tuple[str, ...]]:
-    return enlarge_file(
-        runner,
-        *job,
-        options.size,
-        quality=options.quality,
-        tile=options.tile,
-        seamless=options.seamless,
-        megapixels=options.megapixels,
-        advance=advance,
-    )
-
-
-def _name(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{len(names)} images, such as {names[0]}"
+def _prepare(
+    cluster: Cluster | None, opening: Opening, options: dict[str, Any]
+) -> tuple[Runner | Facts, Enlarge]:
+    """What enlarges images, in this process or by the workers of a cluster; and the network, or its facts."""
+    if cluster is None:
+        model = opening.open()
+        return model, partial(enlarge_here, model, options)
+    opening, needs = tasks.place(cluster, opening)
+    facts = tasks.describe(cluster, opening, needs)
+    return facts, partial(enlarge_there, cluster, opening, needs, options)
 
 
 def _check_inputs(images: Any) -> list[str]:
@@ -253,24 +202,27 @@ def _leave_out_done(plan: Plan, journal: Journal, overwrite: bool) -> list[Job]:
         UsageError: the output of one exists.
     """
     todo = plan.jobs if overwrite or plan.alone else [job for job in plan.jobs if not journal.holds(job)]
-    existing = [job.target for job in todo if is_file(job.target)]
+    existing = [job.target for job in todo if is_file(job.target) and (plan.alone or not journal.began(job))]
     if existing and not overwrite:
         raise UsageError(f"{existing[0]} exists; replace it with --overwrite, or choose another -o")
     return todo
 
 
-def _summarise(plan: Plan, tried: int, made: Sequence[Job], size: Size, model: Runner) -> str:
-    asked = size if size.in_pixels or size.scale else Size(model.scale)
-    said = f"upscaled {_count(made)} {asked.describe()} with {model.name} ({model.runtime})"
-    if tried < len(plan.jobs):
-        said += f", {len(plan.jobs) - tried} were done before"
-    return said
+def _report(plan: Plan, todo: Sequence[Job], done: Outcome, how: str, shown: str) -> None:
+    """Says what was done, and raises SrkdError where something failed."""
+    more = done.images - len(done.failures) - len(done.made)
+    before = len(plan.jobs) - len(todo)
+    made = _count([job for job in todo if job.target in done.made], more)
+    earlier = f", {before} were done before" if before else ""
+    say(f"upscaled {made} {how}{earlier} -> {shown}")
+    what = "images or folders" if plan.failures else "images"
+    _complain([*plan.failures, *done.failures], done.images + len(plan.failures), what)
 
 
-def _count(jobs: Sequence[Job]) -> str:
-    """How many images and clips there are, in words."""
+def _count(jobs: Sequence[Job], more: int = 0) -> str:
+    """How many images and clips there are, in words; `more` images are in shards."""
     clips = sum(job.target.suffix.lower() in CONTAINERS for job in jobs)
-    counts = {"image": len(jobs) - clips, "clip": clips}
+    counts = {"image": len(jobs) - clips + more, "clip": clips}
     said = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count]
     return " and ".join(said) or "0 images"
 

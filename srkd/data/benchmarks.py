@@ -15,6 +15,7 @@ from srkd.errors import UsageError
 from srkd.files import StrPath
 from srkd.images.folders import find_images
 from srkd.images.reading import read_image
+from srkd.remote import available
 from srkd.terminal import note, say
 
 # What may stand behind an image's name: `_x4`, `-SwinIR`, `x4_out`. A letter would make it another name.
@@ -95,7 +96,8 @@ class Results:
             SrkdError: it cannot be read.
         """
         path = self.files[pair.name]
-        image = read_image(path)
+        with available(path):
+            image = read_image(path)
         cut, full = pair.hr.shape[:2], pair.full or pair.hr.shape[:2]
         # Whole, cut to fit the scale, or made from an LR image that was rounded up.
         rounded = [-(-side // self.scale) * self.scale for side in full]

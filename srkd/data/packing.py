@@ -1,14 +1,15 @@
 """Photographs become the files of a packed data set."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srkd.data.drawing import draw_all
+from srkd.data.drawing import Draw, draw_all
 from srkd.data.packed import HR, JOURNAL, LR, MANIFEST, VALIDATION, Appender, read_manifest
-from srkd.data.pairs import Source, iter_pairs
+from srkd.data.pairs import Pair, Source, iter_pairs, try_pair
 from srkd.data.sets import choose_validation, format_hash_list
+from srkd.engines import Cluster
 from srkd.errors import SrkdError, UsageError
 from srkd.files import write_text
 from srkd.terminal import note, say, track
@@ -19,7 +20,12 @@ LR_SOURCES = "lr_sources"
 
 
 def pack(
-    folder: Path, files: Sequence[Source], request: Mapping[str, Any], skip_bad: bool, jobs: int = 1
+    folder: Path,
+    files: Sequence[Source],
+    request: Mapping[str, Any],
+    skip_bad: bool,
+    jobs: int = 1,
+    cluster: Cluster | None = None,
 ) -> dict[str, Any]:
     """Packs images, or what an earlier call left of them.
 
@@ -30,7 +36,8 @@ def pack(
             validation images, or None); with random degradations `degradation` (all its fields), `draws` and
             `seed`.
         skip_bad: leave out images that cannot be read.
-        jobs: processes that degrade.
+        jobs: processes that degrade, where there is no cluster.
+        cluster: what reads and degrades; this process when None.
 
     Returns:
         The manifest.
@@ -60,10 +67,14 @@ def pack(
         packed, done = (packed + 1, 0) if whole else (packed, entry["draw"] + 1)
     if packed or done:
         say(f"continuing after {packed} of {len(files)} images")
-    scale, total = request["scale"], len(files) - packed
+    total = len(files) - packed
     try:
-        found = track(iter_pairs(files[packed:], scale), f"packing {total} images", total)
-        drawn = draw_all((pair for _, pair in found), request, done, jobs)
+        left = files[packed:]
+        if cluster is None:
+            read = track(iter_pairs(left, request["scale"]), f"packing {total} images", total)
+            drawn = draw_all((pair for _, pair in read), request, done, jobs)
+        else:
+            drawn = track(_read_there(left, request, done, cluster), f"packing {total} images", total)
         for (pair, draws), (name, _) in zip(drawn, request["sources"][packed:], strict=True):
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
@@ -92,6 +103,25 @@ def pack(
         f"-> {folder}" + (f"; {left_out} left out, see {MANIFEST}" if left_out else "")
     )
     return manifest
+
+
+def _read_there(
+    files: Sequence[Source], request: Mapping[str, Any], done: int, cluster: Cluster
+) -> Iterator[tuple[Pair | SrkdError, Iterable[Draw]]]:
+    """Reads and degrades images on a cluster, in order. Of the first, `done` draws are there already."""
+    # The list of all files is not for each worker.
+    common = {key: request[key] for key in ("scale", *DRAWN) if key in request}
+    items = ((source, 0 if number else done) for number, source in enumerate(files))
+    for _, found in cluster.run(_read_one, common, items, ordered=True):
+        yield (found, []) if isinstance(found, SrkdError) else found
+
+
+def _read_one(
+    request: Mapping[str, Any], item: tuple[Source, int]
+) -> tuple[Pair | SrkdError, Iterable[Draw]]:
+    source, done = item
+    ((pair, draws),) = draw_all([try_pair(source, request["scale"])], request, done, 1)
+    return pair, list(draws)
 
 
 def _manifest(request: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from srkd.images.folders import Found, find_images
 from srkd.images.reading import read_image
 from srkd.images.results import leave_out_results
 from srkd.metrics.scores import crop_to_multiple
+from srkd.remote import available
 from srkd.terminal import note, say
 
 # Photographs that scikit-image installs with itself (it downloads most others).
@@ -167,13 +168,15 @@ def read_pair(hr_path: Path, lr_path: Path | None, scale: int) -> Pair:
         SrkdError: a file cannot be read.
         UsageError: the sizes do not belong together at this scale, or the image is smaller than `scale`.
     """
-    full = read_image(hr_path)
+    with available(hr_path):
+        full = read_image(hr_path)
     hr = crop_to_multiple(full, scale)
     if 0 in hr.shape:
         raise UsageError(f"{hr_path} is {full.shape[1]}x{full.shape[0]}, too small for x{scale}")
     if lr_path is None:
         return Pair(hr_path.name, resample.downscale(hr, scale), hr, full=full.shape[:2])
-    lr = read_image(lr_path)
+    with available(lr_path):
+        lr = read_image(lr_path)
     # A benchmark's LR may come from the uncut HR, one row or column more than the cut one has.
     expected = [(side // scale, -(-side // scale)) for side in full.shape[:2]]
     if any(side not in allowed for side, allowed in zip(lr.shape[:2], expected, strict=True)):
@@ -183,6 +186,22 @@ def read_pair(hr_path: Path, lr_path: Path | None, scale: int) -> Pair:
         )
     cut = lr[: hr.shape[0] // scale, : hr.shape[1] // scale]
     return Pair(hr_path.name, cut, hr, full=full.shape[:2])
+
+
+def try_pair(source: Source, scale: int, smallest: int = 1) -> Pair | SrkdError:
+    """A source's pair with its hash, or the error that reading it gave; arguments as of `iter_pairs`."""
+    try:
+        with available(source[0]):
+            digest = hash_file(source[0])
+        pair = read_pair(*source, scale)
+        if min(pair.hr.shape[:2]) < smallest:
+            size = f"{pair.hr.shape[1]}x{pair.hr.shape[0]}"
+            return UsageError(f"{source[0]} is {size}, smaller than a crop of {smallest}")
+        return replace(pair, sha256=digest)
+    except SrkdError as error:
+        return error
+    except OSError as error:
+        return SrkdError(f"{source[0]} cannot be read: {error.strerror}")
 
 
 def iter_pairs(
@@ -199,24 +218,12 @@ def iter_pairs(
         Each source with its pair, or with the error that reading it gave.
     """
 
-    def read(source: Source) -> Pair | SrkdError:
-        try:
-            pair = read_pair(*source, scale)
-            if min(pair.hr.shape[:2]) < smallest:
-                size = f"{pair.hr.shape[1]}x{pair.hr.shape[0]}"
-                return UsageError(f"{source[0]} is {size}, smaller than a crop of {smallest}")
-            return replace(pair, sha256=hash_file(source[0]))
-        except SrkdError as error:
-            return error
-        except OSError as error:
-            return SrkdError(f"{source[0]} cannot be read: {error.strerror}")
-
     cores = os.cpu_count() or 1
     waiting: deque[tuple[Source, Future]] = deque()
     with ThreadPoolExecutor(cores) as pool:
         try:
             for source in files:
-                waiting.append((source, pool.submit(read, source)))
+                waiting.append((source, pool.submit(try_pair, source, scale, smallest)))
                 if len(waiting) > 2 * cores:
                     done, future = waiting.popleft()
                     yield done, future.result()

@@ -2,13 +2,16 @@
 
 from math import inf
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from srkd.errors import SrkdError
+from srkd.exports.request import ANY, Shape
 from srkd.images.tensors import to_levels, to_planes
+from srkd.runtimes.foreign import by_tiles
 from srkd.runtimes.runner import Run
 
 # Largest allowed difference to torch on noise, in image units of [0, 1]. fp32: a tenth of an 8-bit level.
@@ -20,20 +23,27 @@ BOUNDS = {"fp32": 0.1 / 255, "fp16": 2 / 255, "int8": inf}
 # shipped student, 0.12 a briefly trained SPAN), and far more where quantization goes wrong (2.7, that SPAN
 # with its first and last convolution quantized too).
 INT8_LOSS = 0.3
+# Beyond this loss, in dB, a network is fine-tuned for int8.
+TUNED_LOSS = 0.1
+# Run times as a multiple of fp32's that are called slower; less is noise.
+SLOWER = 1.05
 
 # The size used at conversion, odd ones, and one that is narrower than any convolution.
 _SIZES = ((24, 32), (37, 23), (64, 61), (1, 5))
 _ROUNDS = 2
 
 
-def check_parity(model: nn.Module, run: Run, bound: float, batches: bool) -> tuple[float, float]:
-    """Compares torch and an exported file on noise of several sizes.
+def check_parity(
+    model: nn.Module, run: Run, bound: float, batches: bool, shape: Shape = ANY
+) -> tuple[float, float]:
+    """Compares torch and an exported file on noise of several sizes, or of the one that it takes.
 
     Args:
         model: the generator, in eval mode.
         run: runs the exported file.
         bound: largest allowed difference, in image units of [0, 1].
         batches: whether to run two images at a time.
+        shape: the file's.
 
     Returns:
         The largest and the mean absolute difference.
@@ -43,8 +53,9 @@ def check_parity(model: nn.Module, run: Run, bound: float, batches: bool) -> tup
     """
     rng = np.random.default_rng(0)
     differences = []
-    for height, width in _SIZES:
-        batch = rng.random((2 if batches else 1, 3, height, width), dtype=np.float32)
+    count = shape.batch or (2 if batches else 1)
+    for height, width in _SIZES if shape.size is None else (shape.size,):
+        batch = rng.random((count, 3, height, width), dtype=np.float32)
         with torch.inference_mode():
             expected = model(torch.from_numpy(batch)).numpy()
         found = run(batch)
@@ -63,20 +74,47 @@ def check_parity(model: nn.Module, run: Run, bound: float, batches: bool) -> tup
     return float(every.max()), float(every.mean())
 
 
-def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
+def at_any_size(run: Run, shape: Shape, scale: int) -> Run:
+    """What runs one image of any size, where a file takes one size, or several images at once."""
+    count = shape.batch
+    one = run if count in (None, 1) else lambda batch: run(np.repeat(batch, count, axis=0))[:1]
+    return one if shape.size is None else by_tiles(one, *shape.size, scale, "the export")
+
+
+class Measured(NamedTuple):
+    """What a precision costs on photographs: mean PSNR in dB of the export, of fp32 and between the two, how
+    many photographs, and the run time as a multiple of fp32's."""
+
+    own: float
+    full: float
+    between: float
+    photographs: int
+    ratio: float
+
+    @property
+    def loss(self) -> float:
+        """What it loses, in dB."""
+        return self.full - self.own
+
+    def describe(self, timed: bool = True) -> str:
+        """The result in words, with the run time unless it says nothing."""
+        text = (
+            f"{self.own:.2f} dB on {self.photographs} photographs (fp32: {self.full:.2f} dB), "
+            f"{self.between:.1f} dB between the two"
+        )
+        if timed:
+            text += f", {self.ratio:.2f} times the fp32 run time"
+            text += ": slower than fp32 on this machine" if self.ratio > SLOWER else ""
+        return text
+
+
+def measure_precision(run: Run, plain: Run, scale: int) -> Measured:
     """Measures PSNR and speed against fp32, on photographs that training has not seen.
 
     Args:
-        run: runs the exported file.
-        plain: runs the same network exported as fp32.
+        run: runs one image in the exported file.
+        plain: runs one image in the same network exported as fp32.
         scale: the super-resolution factor.
-        precision: the exported file's.
-
-    Returns:
-        The result as a sentence.
-
-    Raises:
-        SrkdError: int8 loses more than INT8_LOSS.
     """
     from srkd.data import EMBEDDED_TEST, embedded_photos, read_pair
     from srkd.metrics.scores import protocol_name, psnr
@@ -92,16 +130,17 @@ def measure_precision(run: Run, plain: Run, scale: int, precision: str) -> str:
         own.append(psnr(ours, pair.hr, protocol))
         full.append(psnr(theirs, pair.hr, protocol))
         between.append(psnr(ours, theirs, protocol))
-    loss = float(np.mean(full) - np.mean(own))
-    if precision == "int8" and not loss <= INT8_LOSS:
+    means = (float(np.mean(values)) for values in (own, full, between))
+    return Measured(*means, len(own), float(np.median(times)))
+
+
+def check_loss(found: Measured) -> None:
+    """Raises SrkdError where int8 loses more than INT8_LOSS."""
+    if not found.loss <= INT8_LOSS:
         raise SrkdError(
-            f"int8 loses {loss:.2f} dB on {len(own)} photographs, more than {INT8_LOSS} dB; nothing was "
-            "written; calibrate on photographs like yours with --calibrate, or use fp16"
+            f"int8 loses {found.loss:.2f} dB on {found.photographs} photographs, more than {INT8_LOSS} dB; "
+            "nothing was written; calibrate on photographs like yours with --calibrate, or use fp16"
         )
-    return (
-        f"{np.mean(own):.2f} dB on {len(own)} photographs (fp32: {np.mean(full):.2f} dB), "
-        f"{np.mean(between):.1f} dB between the two, {np.median(times):.2f} times the fp32 run time"
-    )
 
 
 def _to_image(batch: np.ndarray) -> np.ndarray:

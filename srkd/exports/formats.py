@@ -1,118 +1,20 @@
 """The export formats: each is written from the fused network and checked in its own runtime, in float32."""
 
-import copy
-import json
-import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from srkd.errors import SrkdError
+from srkd.exports import coreml, litert, ncnn, onnx
 from srkd.exports.int8 import quantize
-from srkd.models.base import Generator
-from srkd.runtimes import ncnn, onnxruntime, openvino
+from srkd.exports.request import Format, Precision, Request, Shape
+from srkd.runtimes import litert as litert_runtime
+from srkd.runtimes import ncnn as ncnn_runtime
+from srkd.runtimes import onnxruntime, openvino
 from srkd.runtimes.runner import Run
-
-OPSET = 18
-Precision = Literal["fp32", "fp16", "int8"]
-
-
-class Request(NamedTuple):
-    """What to export.
-
-    Args:
-        model: the generator.
-        fused: its fused copy.
-        graph: makes an ONNX graph of the fused copy; called again, it returns the same graph.
-        header: facts about the generator, stored in the file.
-        precision: what the weights are stored in.
-        calibration: for int8, LR images `(1, 3, H, W)` in [0, 1] that set its ranges.
-    """
-
-    model: Generator
-    fused: nn.Module
-    graph: Callable[[], Any]
-    header: dict[str, Any]
-    precision: Precision
-    calibration: Sequence[np.ndarray]
-
-    def describe(self) -> str:
-        """The facts as JSON."""
-        return json.dumps({**self.header, "precision": self.precision}, sort_keys=True)
-
-
-class Format(NamedTuple):
-    """A file format.
-
-    Args:
-        suffix: of the file.
-        beside: suffixes of the files that belong to it.
-        write: writes a request to a path.
-        open: opens a written file in the format's runtime, for the check.
-        precisions: those it has.
-        packages: those that must be installed.
-        batches: whether it takes several images at once.
-    """
-
-    suffix: str
-    beside: tuple[str, ...]
-    write: Callable[[Request, Path], None]
-    open: Callable[[Path], Run]
-    precisions: tuple[Precision, ...]
-    packages: tuple[str, ...] = ()
-    batches: bool = True
-
-
-def to_onnx(fused: nn.Module) -> Any:
-    """A fused network as an ONNX `ModelProto` of dynamic batch, height and width, from `lr` to `sr`."""
-    axes = {0: "batch", 2: "height", 3: "width"}
-    program = torch.onnx.export(
-        fused,
-        (torch.zeros(2, 3, 24, 32),),
-        input_names=["lr"],
-        output_names=["sr"],
-        dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.DYNAMIC),),
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    proto = program.model_proto
-    for value, prefix in ((proto.graph.input[0], ""), (proto.graph.output[0], "sr_")):
-        for axis, name in axes.items():
-            value.type.tensor_type.shape.dim[axis].dim_param = prefix + name
-    drop_traces(proto.graph)
-    return proto
-
-
-def drop_traces(graph: Any) -> None:
-    """Removes what torch notes on an ONNX graph's nodes and values about where in the source they come from:
-    stack traces, with the paths of the machine that exported it."""
-    for entry in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        kept = [item for item in entry.metadata_props if not item.key.startswith("pkg.torch.")]
-        del entry.metadata_props[:]
-        entry.metadata_props.extend(kept)
-
-
-def _write_onnx(request: Request, path: Path) -> None:
-    import onnx
-
-    # A copy: the conversion to fp16 changes the graph that it is given.
-    proto = copy.deepcopy(request.graph())
-    if request.precision == "fp16":
-        onnxruntime.import_onnxruntime()
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-
-        proto = convert_float_to_float16(proto, keep_io_types=True)
-    elif request.precision == "int8":
-        proto = quantize(proto, request.calibration)
-    onnx.helper.set_model_props(proto, {"srkd": request.describe()})
-    path.write_bytes(proto.SerializeToString())
 
 
 def _write_safetensors(request: Request, path: Path) -> None:
@@ -133,8 +35,10 @@ def _open_safetensors(path: Path) -> Run:
 
 
 def _write_pt2(request: Request, path: Path) -> None:
-    dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-    program = torch.export.export(request.fused, (torch.zeros(2, 3, 24, 32),), dynamic_shapes=(dynamic,))
+    fixed = {0: request.shape.batch, 2: request.shape.size, 3: request.shape.size}
+    dynamic = {axis: torch.export.Dim.DYNAMIC for axis, value in fixed.items() if value is None}
+    example = (torch.zeros(request.shape.example),)
+    program = torch.export.export(request.fused, example, dynamic_shapes=(dynamic,) if dynamic else None)
     torch.export.save(program, path, extra_files={"srkd.json": request.describe()})
 
 
@@ -157,50 +61,69 @@ def _write_openvino(request: Request, path: Path) -> None:
     core.set_property({"ENABLE_MMAP": False})
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
-        source.write_bytes(request.graph().SerializeToString())
+        proto = request.graph()
+        proto = quantize(proto, request.calibration) if request.precision == "int8" else proto
+        source.write_bytes(proto.SerializeToString())
         # Not `convert_model`, which sends telemetry and keeps a device id in the user's home.
         model = core.read_model(source)
     model.set_rt_info(request.describe(), "srkd")
     library.save_model(model, path, compress_to_fp16=request.precision == "fp16")
 
 
-def _write_ncnn(request: Request, path: Path) -> None:
-    """By pnnx, from a traced network. The blobs have the names that Upscayl and realesrgan-ncnn-vulkan use.
-    The format has no place for facts; they go into a file beside it."""
-    import pnnx
-
-    with tempfile.TemporaryDirectory() as folder:
-        traced = Path(folder) / "model.pt"
-        module: Any = torch.jit.trace(request.fused, torch.zeros(1, 3, 24, 32))
-        module.save(str(traced))
-        made = Path(folder) / "model.ncnn.param"
-        command = [pnnx.EXEC_PATH, str(traced), "inputshape=[1,3,24,32]", "inputshape2=[1,3,38,20]"]
-        command.append(f"fp16={int(request.precision == 'fp16')}")
-        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace")
-        if done.returncode or not made.is_file():
-            reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-            raise SrkdError(f"pnnx could not convert the network: {reason}; nothing was written")
-        lines = made.read_text(encoding="ascii").splitlines()
-        binary = made.with_suffix(".bin").read_bytes()
-    # Where ncnn has no layer, pnnx leaves torch's name or its own.
-    kinds = {line.split()[0] for line in lines[2:]}
-    foreign = sorted(kind for kind in kinds if "." in kind or "::" in kind)
-    if foreign:
-        raise SrkdError(f"ncnn has no layer for {', '.join(foreign)}; nothing was written")
-    names = {"in0": "data", "out0": "output"}
-    renamed = [" ".join(names.get(word, word) for word in line.split()) for line in lines]
-    path.write_text("\n".join(renamed) + "\n", encoding="ascii")
-    path.with_suffix(".bin").write_bytes(binary)
-    path.with_suffix(".json").write_text(request.describe() + "\n", encoding="utf-8")
-
-
 _HALF: tuple[Precision, ...] = ("fp32", "fp16")
+_STATIC = ("size", "batch")
+_PHONE = Shape((128, 128), 1)
 FORMATS: dict[str, Format] = {
-    "onnx": Format(".onnx", (), _write_onnx, onnxruntime.open_file, (*_HALF, "int8")),
+    "onnx": Format(
+        ".onnx",
+        (),
+        onnx.write_file,
+        onnxruntime.open_file,
+        (*_HALF, "int8"),
+        options=(*_STATIC, "names", "opset"),
+    ),
     "safetensors": Format(".safetensors", (), _write_safetensors, _open_safetensors, ("fp32",)),
-    "pt2": Format(".pt2", (), _write_pt2, _open_pt2, ("fp32",)),
-    "openvino": Format(".xml", (".bin",), _write_openvino, openvino.open_file, _HALF, ("openvino",)),
+    "pt2": Format(".pt2", (), _write_pt2, _open_pt2, ("fp32",), options=_STATIC),
+    "openvino": Format(
+        ".xml",
+        (".bin",),
+        _write_openvino,
+        openvino.open_file,
+        (*_HALF, "int8"),
+        ("openvino",),
+        options=(*_STATIC, "names"),
+    ),
     "ncnn": Format(
-        ".param", (".bin", ".json"), _write_ncnn, ncnn.open_file, _HALF, ("ncnn", "pnnx"), batches=False
+        ".param",
+        (".bin", ".json"),
+        ncnn.write_file,
+        ncnn_runtime.open_file,
+        _HALF,
+        ("ncnn", "pnnx"),
+        batches=False,
+        options=("names",),
+        # As Upscayl and realesrgan-ncnn-vulkan call them.
+        shape=Shape(names=("data", "output")),
+    ),
+    "litert": Format(
+        ".tflite",
+        (),
+        litert.write_file,
+        litert_runtime.open_file,
+        (*_HALF, "int8"),
+        ("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
+        options=(*_STATIC, "names"),
+        shape=_PHONE,
+    ),
+    "coreml": Format(
+        ".mlpackage",
+        (),
+        coreml.write_file,
+        coreml.open_file,
+        _HALF,
+        ("coremltools",),
+        options=(*_STATIC, "names"),
+        shape=_PHONE,
+        note="" if sys.platform == "darwin" else coreml.NOTE,
     ),
 }

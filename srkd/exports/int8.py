@@ -1,12 +1,13 @@
 """Static int8 quantization of ONNX graphs, and the images that set its ranges."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from srkd.exports.request import Shape
 from srkd.files import StrPath
 from srkd.images.tensors import to_planes
 from srkd.runtimes.onnxruntime import import_onnxruntime
@@ -16,12 +17,15 @@ from srkd.terminal import say
 _IMAGES, _SIDE = 32, 192
 
 
-def read_calibration(folder: StrPath | None, scale: int) -> list[np.ndarray]:
+def read_calibration(
+    folder: StrPath | None, scale: int, degradation: str | Mapping[str, Any] = "none"
+) -> list[np.ndarray]:
     """Reads the images that set the ranges.
 
     Args:
         folder: of HR photographs, with subfolders; those that scikit-image installs when None.
         scale: the super-resolution factor.
+        degradation: the one that the network was trained with, as its file says; its LR images are such.
 
     Returns:
         The centres of the photographs' LR images, `(1, 3, H, W)` in [0, 1].
@@ -31,19 +35,38 @@ def read_calibration(folder: StrPath | None, scale: int) -> list[np.ndarray]:
         SrkdError: an image cannot be read.
     """
     from srkd.data import EMBEDDED_TRAIN, embedded_photos, read_pair
+    from srkd.data.degrade import draw_lr, draw_rng
+    from srkd.degradation import make_degradation
     from srkd.images.folders import list_images
 
     paths = list_images(folder) if folder is not None else embedded_photos(EMBEDDED_TRAIN)
     chosen = paths[:: -(-len(paths) // _IMAGES)]
-    say(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}")
+    mix = make_degradation(degradation)
+    how = f", degraded as in training ({mix.preset})" if mix else ""
+    say(f"calibrating on {len(chosen)} images of {folder or 'scikit-image'}{how}")
     # Not the HR photographs: LR images have sharper edges, and it is at edges that clipping shows.
-    images = [_centre(read_pair(path, None, scale).lr) for path in chosen]
-    return [to_planes(image) for image in images]
+    images = []
+    for number, path in enumerate(chosen):
+        pair = read_pair(path, None, scale)
+        images.append(draw_lr(pair.lr, pair.hr, draw_rng(0, "0", number), mix) if mix else pair.lr)
+    return [to_planes(_centre(image)) for image in images]
 
 
 def _centre(image: np.ndarray) -> np.ndarray:
     top, left = (max(0, (side - _SIDE) // 2) for side in image.shape[:2])
     return image[top : top + _SIDE, left : left + _SIDE]
+
+
+def fit(image: np.ndarray, shape: Shape) -> np.ndarray:
+    """An image `(1, 3, H, W)` as a graph of this shape takes it: its middle, with its edges continued where
+    it is too small, as often as the graph takes images at once."""
+    if shape.size is not None:
+        sides = image.shape[2:]
+        more = [max(0, wanted - side) for wanted, side in zip(shape.size, sides, strict=True)]
+        image = np.pad(image, [(0, 0), (0, 0), *((n // 2, n - n // 2) for n in more)], mode="edge")
+        top, left = ((n - wanted) // 2 for n, wanted in zip(image.shape[2:], shape.size, strict=True))
+        image = image[:, :, top : top + shape.size[0], left : left + shape.size[1]]
+    return np.repeat(image, shape.batch or 1, axis=0)
 
 
 def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
@@ -53,8 +76,8 @@ def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
     convolutions stays float32, which took no measurable time and lost 0.02 dB less.
 
     Args:
-        proto: an ONNX `ModelProto` with the input `lr`.
-        images: `(1, 3, H, W)` in [0, 1], to set the ranges.
+        proto: an ONNX `ModelProto`.
+        images: `(N, 3, H, W)` in [0, 1] that it takes, to set the ranges.
     """
     import onnx
 
@@ -68,8 +91,9 @@ def quantize(proto: Any, images: Sequence[np.ndarray]) -> Any:
 
         def get_next(self) -> Any:
             image = next(self.images, None)
-            return None if image is None else {"lr": image}
+            return None if image is None else {name: image}
 
+    name = proto.graph.input[0].name
     convolutions = [node.name for node in proto.graph.node if node.op_type == "Conv"]
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, target = (Path(folder) / name for name in ("a.onnx", "b.onnx", "c.onnx"))

@@ -12,15 +12,30 @@ import numpy as np
 from torch import Tensor, nn
 
 from srkd.errors import SrkdError, UsageError, first_line
-from srkd.exports.checks import BOUNDS, check_parity, measure_precision
-from srkd.exports.formats import FORMATS, OPSET, Precision, Request, to_onnx
+from srkd.exports.checks import (
+    BOUNDS,
+    TUNED_LOSS,
+    at_any_size,
+    check_loss,
+    check_parity,
+    measure_precision,
+)
+from srkd.exports.formats import FORMATS
+from srkd.exports.int8 import fit
+from srkd.exports.onnx import to_onnx
+from srkd.exports.request import Format, Precision, Request, Shape
+from srkd.exports.tuning import tune
 from srkd.files import publish
 from srkd.models.base import Generator
 from srkd.models.cost import count_memory
 from srkd.models.fusing import fuse
 from srkd.runtimes.runner import UNKNOWN_MEMORY
+from srkd.terminal import Progress
 from srkd.weights.foreign import ForeignGenerator, RuntimeGenerator
 from srkd.weights.quiet import ignoring_warnings
+
+# Steps of fine-tuning for int8: a minute or two of one core for the shipped students.
+STEPS = 200
 
 
 def write_onnx(
@@ -52,6 +67,9 @@ def write_checked(
     precision: Precision,
     calibration: Sequence[np.ndarray],
     facts: dict[str, Any],
+    shape: Shape | None = None,
+    steps: int = STEPS,
+    progress: Progress | None = None,
 ) -> str:
     """Writes an export and checks it.
 
@@ -62,6 +80,9 @@ def write_checked(
         precision: one that the format has.
         calibration: for int8, LR images `(1, 3, H, W)` in [0, 1] that set its ranges.
         facts: to keep in the file, beside those about the model.
+        shape: the graph's; the format's own when None.
+        steps: of fine-tuning where int8 loses more than TUNED_LOSS; 0 for none.
+        progress: called as progress(description, done, total) while it works.
 
     Returns:
         What the checks found, as a sentence.
@@ -72,26 +93,81 @@ def write_checked(
             cannot be written.
     """
     kind, fused = FORMATS[format], _simplify(model)
+    shape = shape or kind.shape
     header = {"config": model.config, "radius": model.radius, "scale": model.scale, "precision": precision}
     header |= {"exact": model.exact, "memory": _count_memory(fused), "license": "unknown"}
     header |= {**model.info, **facts}
     if format in ("onnx", "openvino"):
-        header["opset"] = OPSET
+        header["opset"] = shape.opset
+    header |= {key: getattr(shape, key) for key in ("size", "batch") if getattr(shape, key) is not None}
     # Cached: fp16 and int8 write the graph twice.
-    request = Request(model, fused, cache(lambda: to_onnx(fused)), header, precision, calibration)
-    with publish(target, kind.beside) as draft, _quietly():
+    graph = cache(lambda: to_onnx(fused, shape))
+    fitting = [fit(image, shape) for image in calibration]
+    request = Request(model, fused, graph, header, precision, fitting, shape)
+    with publish(target, kind.beside, kind.suffix == ".mlpackage") as draft, _quietly():
         with _explaining(model, format):
             kind.write(request, draft)
             run = kind.open(draft)
-            maximum, mean = check_parity(model, run, BOUNDS[precision], kind.batches)
+            maximum, mean = check_parity(model, run, BOUNDS[precision], kind.batches, shape)
         found = [f"differs from torch on noise by at most {maximum:.2g}, {mean:.2g} on average"]
         if precision != "fp32":
-            with tempfile.TemporaryDirectory() as folder:
-                plain = Path(folder) / target.name
-                kind.write(request._replace(precision="fp32"), plain)
-                found.append(measure_precision(run, kind.open(plain), model.scale, precision))
-    named = f"{format}, opset {OPSET}" if format == "onnx" else format
+            found += _measure(request, kind, draft, calibration, steps, progress)
+    named = f"{format}, opset {shape.opset}" if format == "onnx" else format
+    if shape.size is not None:
+        named += f", {shape.size[0]} pixels high and {shape.size[1]} wide"
+    if shape.batch is not None:
+        named += f", {shape.batch} image{'s' * (shape.batch > 1)} at once"
+    found += [kind.note] if kind.note else []
     return f"{target}: {named}, {precision}, {'; '.join(found)}"
+
+
+def _measure(
+    request: Request,
+    kind: Format,
+    draft: Path,
+    images: Sequence[np.ndarray],
+    steps: int,
+    progress: Progress | None,
+) -> list[str]:
+    """Measures an export against fp32. One in int8 that loses too much is fine-tuned, and written again if
+    that helps.
+
+    Returns:
+        What was found, as phrases.
+
+    Raises:
+        SrkdError: int8 loses too much all the same.
+    """
+    scale, shape = request.model.scale, request.shape
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / draft.name
+        kind.write(request._replace(precision="fp32"), path)
+        plain = at_any_size(kind.open(path), shape, scale)
+        first = measure_precision(at_any_size(kind.open(draft), shape, scale), plain, scale)
+        if request.precision != "int8":
+            # What its own runtime takes is not known where another computed it.
+            return [first.describe(timed=not kind.note)]
+        if first.loss <= TUNED_LOSS or not steps or request.model.config is None:
+            check_loss(first)
+            return [first.describe()]
+        tuned = tune(request.fused, images, steps, progress)
+        again = request._replace(
+            fused=tuned,
+            graph=cache(lambda: to_onnx(tuned, shape)),
+            header={**request.header, "tuned": f"int8, {steps} steps"},
+        )
+        path = Path(folder) / f"tuned{draft.suffix}"
+        kind.write(again, path)
+        second = measure_precision(at_any_size(kind.open(path), shape, scale), plain, scale)
+        better = second.own > first.own
+        check_loss(second if better else first)
+        if not better:
+            return [first.describe(), f"{steps} steps of fine-tuning did not help"]
+        kind.write(again, draft)
+    return [
+        second.describe(),
+        f"fine-tuned for {steps} steps: plain int8 lost {first.loss:.2f} dB, not {second.loss:.2f}",
+    ]
 
 
 def write_draft(model: Generator, target: Path, format: str, precision: Precision) -> int:
@@ -113,8 +189,10 @@ def write_draft(model: Generator, target: Path, format: str, precision: Precisio
     kind, fused = FORMATS[format], _simplify(model)
     header = {"config": model.config, "radius": model.radius, "scale": model.scale, "precision": precision}
     noise = np.random.default_rng(0).random((4, 1, 3, 64, 64), np.float32)
-    request = Request(model, fused, cache(lambda: to_onnx(fused)), header, precision, list(noise))
-    with publish(target, kind.beside) as draft, _quietly():
+    fitting = [fit(image, kind.shape) for image in noise]
+    graph = cache(lambda: to_onnx(fused, kind.shape))
+    request = Request(model, fused, graph, header, precision, fitting, kind.shape)
+    with publish(target, kind.beside, kind.suffix == ".mlpackage") as draft, _quietly():
         kind.write(request, draft)
     return count_bytes(target, format)
 

@@ -20,7 +20,9 @@ def feature_l1(features: dict[str, Tensor], targets: dict[str, Tensor]) -> Tenso
 
 
 def cut_alike(sr: Tensor, real: Tensor, shift: int) -> tuple[Tensor, Tensor]:
-    """Cuts two batches alike, at the top and the left, by random numbers below `shift`."""
+    """Cuts two batches alike, at the top and the left, by random numbers below `shift`. At least 32 pixels
+    stay, which the trunks need."""
+    shift = min(shift, *(side - 31 for side in sr.shape[-2:]))
     if shift <= 1:
         return sr, real
     # Training seeds torch in every step, so that a resumed run draws the same.

@@ -103,7 +103,7 @@ def adapt(path: Path, form: Form) -> tuple[int, Run]:
     run = _in_unit_range(form.run, _find_range(path, form, image, scale))
     one = run if form.channels == 3 else _on_luma(run, scale)
     if form.height or form.width:
-        whole = _by_tiles(one, form.height or _SIDE, form.width or _SIDE, scale, path.stem)
+        whole = by_tiles(one, form.height or _SIDE, form.width or _SIDE, scale, path.stem)
     else:
         whole = _padded(one, _find_multiple(path, one, scale), scale)
     return scale, lambda batch: np.concatenate([whole(batch[k : k + 1]) for k in range(len(batch))])
@@ -170,8 +170,8 @@ def _padded(run: Run, multiple: int, scale: int) -> Run:
     return run_any
 
 
-def _by_tiles(run: Run, height: int, width: int, scale: int, name: str) -> Run:
-    """For any size, where a network takes one."""
+def by_tiles(run: Run, height: int, width: int, scale: int, name: str) -> Run:
+    """What runs a network of one size on one image of any: on tiles, which overlap and are blended."""
     # A quarter on either side at most, so that half of each tile is new.
     radius = min(FOREIGN_RADIUS, height // 4, width // 4)
 

@@ -32,7 +32,8 @@ def open_file(path: Path, threads: int | None = None) -> Run:
     Returns:
         A function from float32 `(1, 3, H, W)` in [0, 1] to `(1, 3, scale*H, scale*W)`.
     """
-    return _load(path, "data", "output", threads)
+    network = read_network(path)
+    return _load(path, network.source, network.result, threads)
 
 
 def open_ncnn(path: Path, threads: int | None = None) -> Opened:

@@ -73,13 +73,14 @@ def open_onnx(path: Path, threads: int | None = None) -> Opened:
     """
     session = _start(path, threads)
     header = read_header(session)
-    if header:
+    # One of a fixed size or batch is run as those of other programs are: on tiles, or on copies.
+    if header and not {"size", "batch"} & header.keys():
         scale, exact = header["scale"], header.get("exact", True)
         return Opened(path.stem, scale, header["radius"], _bind(session), header, exact)
     form, scale, run = choose_form(path, _list_forms(path, session))
     if form.channels == 1:
         note(f"{path.name} enlarges luma; chroma is enlarged bicubically")
-    return Opened(path.stem, scale, FOREIGN_RADIUS, run)
+    return Opened(path.stem, scale, FOREIGN_RADIUS, run, header)
 
 
 def read_header(session: "InferenceSession") -> dict[str, Any]:

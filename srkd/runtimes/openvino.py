@@ -43,6 +43,8 @@ def open_runner(model: Path, name: str, settings: Settings) -> Runner:
     run, header = _compile(model, _options(settings.threads))
     if "radius" not in header:
         raise UsageError(f"{model} was not exported by srkd; use --backend onnxruntime")
+    if {"size", "batch"} & header.keys():
+        raise UsageError(f"{model} takes one size or batch alone; use --backend onnxruntime")
     memory, scale = header.get("memory", UNKNOWN_MEMORY), header.get("scale") or header["config"]["scale"]
     return Runner(name, scale, header["radius"], run, header.get("exact", True), memory, "OpenVINO, CPU")
 

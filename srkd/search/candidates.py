@@ -1,6 +1,5 @@
 """The networks that a student may be: every architecture that declares `variants`, in every size of them."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -70,30 +69,27 @@ def list_candidates(scale: int, architectures: list[str] | None = None) -> list[
     Raises:
         UsageError: an architecture that is not there or declares no variants.
     """
-    known = {
-        name: build
-        for name, (build, options) in GENERATORS.items()
-        if not options and inspect.isclass(build) and getattr(build, "variants", {})
-    }
+    known = {name: _variants(name) for name, (_, options) in GENERATORS.items() if not options}
+    known = {name: variants for name, variants in known.items() if variants}
     for name in architectures or []:
         if name not in known:
             raise UsageError(f"unknown architecture '{name}'; students can be {', '.join(known)}")
     found = []
-    for name, build in known.items():
-        if architectures and name not in architectures:
-            continue
-        variants: Mapping[str, Any] = build.variants  # pyright: ignore[reportFunctionMemberAccess]  # of a class, checked above
-        for values in product(*variants.values()):
-            found.append(measure_candidate(name, dict(zip(variants, values, strict=True)), scale, variants))
+    for name, variants in known.items():
+        if not architectures or name in architectures:
+            for values in product(*variants.values()):
+                found.append(measure_candidate(name, dict(zip(variants, values, strict=True)), scale))
     return sorted(found, key=lambda one: (one.macs, one.parameters))
 
 
-def measure_candidate(
-    architecture: str, options: Mapping[str, Any], scale: int, variants: Mapping[str, Any] | None = None
-) -> Candidate:
+def _variants(architecture: str) -> Mapping[str, Any]:
+    """What an architecture's class says may vary."""
+    return getattr(GENERATORS[architecture][0], "variants", {})
+
+
+def measure_candidate(architecture: str, options: Mapping[str, Any], scale: int) -> Candidate:
     """A network of a size with its costs, counted without computing anything."""
-    if variants is None:
-        variants = getattr(GENERATORS[architecture][0], "variants", {})
+    variants = _variants(architecture)
     with torch.device("meta"):
         network = merge(create_generator(architecture, scale, **options))
     image = torch.empty(1, 3, _SIDE, _SIDE, device="meta")

@@ -13,12 +13,14 @@ from srkd.search.candidates import Candidate, list_candidates
 from srkd.search.latency import LatencyModel, Measured, fit_latency
 from srkd.search.profiles import Profile
 from srkd.search.quality import load_quality
-from srkd.search.timing import Place, Stopwatch
+from srkd.search.timing import Place, Stopwatch, warn_if_busy
 from srkd.terminal import say
 
 # A student is chosen that takes no more than this share of the time: measured again it may take a little
 # more.
 MARGIN = 0.97
+# Expected qualities that are nearer than this, in dB, are one.
+TIE = 0.05
 # Candidates that are measured in a round, and how many rounds.
 _SHORTLIST, _ROUNDS = 4, 4
 # A candidate this much over its budget by the model may still be within it.
@@ -54,7 +56,7 @@ class Search:
 
     Args:
         rows: all candidates, the best expected quality first.
-        chosen: the best within the budgets; None where none is.
+        chosen: the best within the budgets, of equal ones the shallowest; None where none is.
         nearest: the one that is least over them.
         latency: the model of times; None where no time is limited.
         notes: sentences on how it was found.
@@ -110,10 +112,7 @@ class Searcher:
 
     def run(self) -> Search:
         """Measures, fits, checks what it would pick by measuring that, and picks."""
-        notes = [
-            f"quality: fitted to {len(self.quality.residuals)} networks that this package trained, off by "
-            f"{self.quality.error:.2f} dB (root mean square)"
-        ]
+        notes = [self.quality.describe()]
         if self.profile is not None:
             self.latency = fit_latency(self.profile.measured(self.scale))
             notes.append(f"times: predicted from {self.profile.machine}, {self.latency.describe()}")
@@ -130,8 +129,11 @@ class Searcher:
                 )
         rows = self._rows()
         within = [row for row in rows if row.excess <= 0 and self._is_checked(row)]
+        # Of those that the quality model does not tell apart, the one with the fewest layers, the fastest.
+        tied = [row for row in within if within[0].quality - row.quality <= TIE]
+        chosen = min(tied, key=lambda row: row.candidate.layers, default=None)
         nearest = min(rows, key=lambda row: (row.excess, -row.quality))
-        return Search(rows, within[0] if within else None, nearest, self.latency, notes)
+        return Search(rows, chosen, nearest, self.latency, notes)
 
     def _is_checked(self, row: Row) -> bool:
         """Whether a row may be chosen: what is measured here must have been."""
@@ -186,6 +188,7 @@ class Searcher:
         possible = self._possible()
         names = list(dict.fromkeys(one.architecture for one in possible))
         by_name = {name: [one for one in possible if one.architecture == name] for name in names}
+        warn_if_busy(self.place)
         say(f"timing networks in {self.place.describe()}")
         smallest = [each[0] for each in by_name.values()]
         self.watch.measure(smallest, turns=3)

@@ -22,38 +22,47 @@ class Size(Protocol):
     def architecture(self) -> str: ...
     @property
     def parameters(self) -> int: ...
-    @property
-    def layers(self) -> int: ...
+
+
+# The data tells the exponents from 0.1 to 0.5 hardly apart.
+EXPONENT = 0.2
+_UNIT = 1e5
 
 
 @dataclass(frozen=True)
 class QualityModel:
-    """dB over the smallest network = a(architecture) + b log2 parameters + c log2 layers.
+    """dB over bicubic = a(architecture) - b (parameters / 100,000) ** -EXPONENT.
 
     Args:
-        architectures: a by architecture.
-        parameters, layers: b and c.
-        base: subtracted, so that bicubic is about 0.
+        architectures: a by architecture, for long training.
+        loss: b.
         residuals: of the networks that it was fitted to, in dB, by name.
     """
 
     architectures: Mapping[str, float]
-    parameters: float
-    layers: float
-    base: float
+    loss: float
     residuals: Mapping[str, float]
 
     def predict(self, network: Size) -> float:
-        """Expected PSNR over bicubic's, in dB. Of an architecture that is not in the data, the mean of all.
-        Expected PSNR over bicubic's, in dB. Of an architecture that is not in the data, the mean of all."""
+        """Expected PSNR over bicubic's, in dB. Of an architecture that is not in the data, the mean of
+        all."""
         own = self.architectures.get(network.architecture, float(np.mean(list(self.architectures.values()))))
-        grown = self.parameters * np.log2(network.parameters) + self.layers * np.log2(network.layers)
-        return float(own + grown - self.base)
+        return own - self.loss * _shortage(network.parameters)
 
     @property
     def error(self) -> float:
         """The root mean square of the residuals, in dB."""
         return float(np.sqrt(np.mean(np.square(list(self.residuals.values())))))
+
+    def describe(self) -> str:
+        """What it comes from and how well it fits, in words."""
+        largest = max(map(abs, self.residuals.values()))
+        return (
+            f"quality: fitted to {len(self.residuals)} networks that this package trained, off by "
+            f"{self.error:.2f} dB (root mean square), at most {largest:.2f}; a difference below that says "
+            f"little, "
+            "--race would tell"
+        )
 
 
 @cache
@@ -67,27 +76,31 @@ def fit_quality(rows: Sequence[Mapping[str, Any]], bicubic: float) -> QualityMod
     """Fits the model; networks that were trained for different lengths have a level of their own.
 
     Args:
-        rows: `architecture`, `parameters`, `layers`, `psnr` and `group`, those trained alike.
+        rows: `architecture`, `parameters`, `psnr` and `group`, those trained alike.
         bicubic: its PSNR on the same photographs.
     """
     groups = list(dict.fromkeys(row["group"] for row in rows))
     names = list(dict.fromkeys(row["architecture"] for row in rows))
-    matrix, wanted = [], []
-    for row in rows:
-        level = [float(row["group"] == group) for group in groups]
-        kind = [float(row["architecture"] == name) for name in names[1:]]
-        matrix.append([*level, *kind, np.log2(row["parameters"]), np.log2(row["layers"])])
-        wanted.append(row["psnr"])
-    found, *_ = np.linalg.lstsq(np.array(matrix), np.array(wanted), rcond=None)
-    residuals = np.array(wanted) - np.array(matrix) @ found
+    matrix = np.array(
+        [
+            [float(row["group"] == group) for group in groups]
+            + [float(row["architecture"] == name) for name in names[1:]]
+            + [-_shortage(row["parameters"])]
+            for row in rows
+        ]
+    )
+    wanted = np.array([row["psnr"] for row in rows])
+    found, *_ = np.linalg.lstsq(matrix, wanted, rcond=None)
     # The level of long training, where there is such a group: what a student may reach.
     level = found[groups.index("shipped")] if "shipped" in groups else found[0]
     kinds = [0.0, *found[len(groups) : len(groups) + len(names) - 1]]
     labels = [f"{row['architecture']} of {row['parameters']:,} parameters, {row['group']}" for row in rows]
     return QualityModel(
-        {name: float(level + kind) for name, kind in zip(names, kinds, strict=True)},
-        float(found[-2]),
+        {name: float(level + kind - bicubic) for name, kind in zip(names, kinds, strict=True)},
         float(found[-1]),
-        bicubic,
-        {label: float(value) for label, value in zip(labels, residuals, strict=True)},
+        {label: float(value) for label, value in zip(labels, wanted - matrix @ found, strict=True)},
     )
+
+
+def _shortage(parameters: int) -> float:
+    return (parameters / _UNIT) ** -EXPONENT

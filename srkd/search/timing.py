@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import psutil
 
 from srkd.errors import UsageError
 from srkd.exports.formats import FORMATS
@@ -15,8 +16,10 @@ from srkd.models.base import Generator
 from srkd.runtimes import RUNTIMES, Settings, ncnn, onnxruntime, openvino
 from srkd.search.candidates import Candidate
 from srkd.search.measuring import TURNS, make_image, summarise, take_turns
-from srkd.terminal import progress
+from srkd.terminal import note, progress
 
+# The share of the CPU, in per cent, from which other programs disturb times.
+BUSY = 20.0
 Precision = Literal["fp32", "fp16", "int8"]
 Run = Callable[[np.ndarray], object]
 
@@ -100,6 +103,20 @@ class Place:
         run = open_runner(model, path.stem, Settings("cuda", None, self.precision)).run  # pyright: ignore[reportArgumentType]  # int8 was refused above
         assert run is not None
         return run
+
+
+def warn_if_busy(place: Place) -> None:
+    """Says so where other programs keep this machine's CPU busy, so that times come out too long."""
+    if place.runtime == "torch-cuda":
+        return
+    busy = psutil.cpu_percent(0.5)
+    if busy > BUSY:
+        note(
+            f"other programs take {busy:.0f} % of this machine's CPU, and times that are measured beside "
+            f"them are too "
+            "long; stop them, and run this again",
+            "warning",
+        )
 
 
 class Stopwatch:

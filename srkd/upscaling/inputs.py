@@ -13,6 +13,7 @@ from srkd.files import is_folder
 from srkd.images.folders import IMAGES, explain_missing, find_images, is_system
 from srkd.images.results import leave_out_results
 from srkd.terminal import note
+from srkd.upscaling.shards import SUFFIX
 from srkd.video.formats import ALWAYS_ANIMATED, CLIPS
 
 # What a folder's files are upscaled by their names, clips where they can be read.
@@ -90,7 +91,7 @@ def _match(text: str, inputs: Inputs, suffixes: frozenset[str]) -> list[Path]:
         reason = explain_missing(match)
         if reason:
             inputs.failures.append(f"{match} {reason}")
-        elif match == path or match.is_dir() or match.suffix.lower() in suffixes:
+        elif match == path or match.is_dir() or match.suffix.lower() in {*suffixes, SUFFIX}:
             taken.append(match)
         else:
             inputs.left_out[f"{match.suffix} file{{s}}" if match.suffix else "file{s} without suffix"] += 1

@@ -13,11 +13,12 @@ from srkd.files import check_writable, is_file
 from srkd.images.folders import IMAGES
 from srkd.images.formats import FORMATS, MEGAPIXELS, Format, check_suffix
 from srkd.images.photo import Photo
+from srkd.images.reading import measure
 from srkd.runtimes.runner import Runner
 from srkd.terminal import note, say
 from srkd.upscaling.enlarge import Advance, enlarge, naming
 from srkd.upscaling.journal import Job
-from srkd.upscaling.sizes import Size
+from srkd.upscaling.sizes import OWN, Size
 from srkd.video import formats
 from srkd.video.animating import AnimationWriter, write_animation
 from srkd.video.animations import count_frames, open_animation
@@ -25,11 +26,27 @@ from srkd.video.clips import is_clip, open_clip
 from srkd.video.encoding import ClipWriter, Output, plan_output
 from srkd.video.formats import ALWAYS_ANIMATED, ANIMATIONS, CLIPS_BY_NAME, CONTAINERS, choose_codec
 from srkd.video.joining import join
-from srkd.video.parts import Parts
+from srkd.video.parts import Parts, count_done
 from srkd.video.source import Faults, Source
 
 CodecName = Literal["auto", "h264", "h265", "av1", "vp9", "prores", "ffv1"]
 Kind = Literal["image", "animation", "clip"]
+
+
+class ClipOptions(NamedTuple):
+    """How clips are written.
+
+    Args:
+        codec, crf: as `srkd upscale` takes them.
+        settings: what the pixels of clips and animations depend on.
+    """
+
+    codec: CodecName = "auto"
+    crf: int | None = None
+    settings: dict[str, Any] = {}  # noqa: RUF012  # nobody changes a named tuple's default
+
+
+DEFAULTS = ClipOptions()
 
 
 class Options(NamedTuple):
@@ -38,23 +55,20 @@ class Options(NamedTuple):
     Args:
         size: the results'.
         factor: the model's.
-        codec, crf: of clips, as `srkd upscale` takes them.
         quality: of animated WebP.
         tile: as for `Runner.parts`.
         seamless: whether opposite borders of frames meet.
         megapixels: clips of larger frames are rejected.
-        settings: what their pixels depend on.
+        clips: how clips are written.
     """
 
     size: Size
     factor: int
-    codec: CodecName = "auto"
-    crf: int | None = None
-    quality: int | None = None
-    tile: int | None = None
-    seamless: bool = False
-    megapixels: float = MEGAPIXELS
-    settings: dict[str, Any] = {}  # noqa: RUF012  # nobody changes a named tuple's default
+    quality: int | None
+    tile: int | None
+    seamless: bool
+    megapixels: float
+    clips: ClipOptions
 
 
 def kind_of(source: Path) -> Kind:
@@ -124,32 +138,47 @@ class _Work(NamedTuple):
     writer: ClipWriter | AnimationWriter
 
 
+def _open_source(path: Path, megapixels: float) -> Source:
+    opener = open_animation if kind_of(path) == "animation" else open_clip
+    return opener(path, megapixels)
+
+
 def _open(job: Job, options: Options) -> _Work:
     path, target = job
-    opener = open_animation if kind_of(path) == "animation" else open_clip
-    source = opener(path, options.megapixels)
+    source = _open_source(path, options.megapixels)
     width, height = source.size
     size = options.size.of(height, width, options.factor)[::-1]
     facts = path.stat()
-    begun = {"source": [facts.st_size, facts.st_mtime_ns], "size": size, "settings": options.settings}
+    begun = {"source": [facts.st_size, facts.st_mtime_ns], "size": size, "settings": options.clips.settings}
     if target.suffix.lower() not in CONTAINERS:
         return _Work(source, None, AnimationWriter(Parts(target, begun)))
-    codec = choose_codec(target, options.codec, options.crf)
+    codec = choose_codec(target, options.clips.codec, options.clips.crf)
     output = plan_output(source, CONTAINERS[target.suffix.lower()], codec, (size[0], size[1]))
     return _Work(source, output, ClipWriter(output, Parts(target, {**begun, **output.describe()})))
 
 
-def measure_moving(job: Job, options: Options) -> float:
-    """LR pixels that are left of a job; 0 where its source cannot be read."""
+def measure_job(job: Job) -> float:
+    """LR pixels that are left of a job, of an image all; 0 where its source cannot be read."""
+    if not is_moving(*job):
+        return measure(job.source)
     try:
-        work = _open(job, options)
+        source = _open_source(job.source, MEGAPIXELS)
     except (SrkdError, OSError):
         return 0
-    return max(work.source.count - work.writer.done, 0) * float(np.prod(work.source.size))
+    return max(source.count - count_done(job.target), 0) * float(np.prod(source.size))
 
 
 def enlarge_moving(
-    model: Runner, job: Job, options: Options, advance: Advance = lambda pixels: None
+    model: Runner,
+    job: Job,
+    size: Size = OWN,
+    *,
+    quality: int | None = None,
+    tile: int | None = None,
+    seamless: bool = False,
+    megapixels: float = MEGAPIXELS,
+    clips: ClipOptions = DEFAULTS,
+    advance: Advance = lambda pixels: None,
 ) -> tuple[bool, tuple[str, ...]]:
     """Enlarges a clip or animation into another, which appears whole or not at all.
 
@@ -159,7 +188,9 @@ def enlarge_moving(
     Args:
         model: what enlarges.
         job: the source, and the target, whose suffix is its format.
-        options: how.
+        size: the result's.
+        quality, tile, seamless, megapixels: as for `enlarge_file`; the quality is that of animated WebP.
+        clips: how clips are written.
         advance: called with LR pixels that are done.
 
     Returns:
@@ -169,6 +200,7 @@ def enlarge_moving(
     Raises:
         SrkdError: it cannot be read, enlarged or written, for whatever reason; the message names it.
     """
+    options = Options(size, model.scale, quality, tile, seamless, megapixels, clips)
     with naming(job.source):
         check_writable(job.target)
         work = _open(job, options)

@@ -14,6 +14,7 @@ from srkd.terminal import note
 from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job
 from srkd.upscaling.moving import check_target, choose_suffix
+from srkd.upscaling.shards import SUFFIX
 from srkd.video.formats import ALWAYS_ANIMATED, ANIMATIONS, CLIPS_BY_NAME, CONTAINERS
 
 
@@ -44,7 +45,10 @@ def plan_outputs(texts: Sequence[str], out: Path, format: str) -> Plan:
     to_file = out.suffix != "" and not is_folder(out)
     if alone and to_file:
         (source,) = inputs.images
-        check_target(source, out)
+        if SUFFIX not in (source.suffix.lower(), out.suffix.lower()):
+            check_target(source, out)
+        elif source.suffix.lower() != out.suffix.lower():
+            raise UsageError(f"a shard becomes a shard: {source} and {out} must both end in {SUFFIX}")
         if _same_place(out, source):
             raise UsageError(f"{out} is the image to upscale; give another -o")
         return Plan([Job(source, out)], inputs.failures, alone)
@@ -94,6 +98,8 @@ def _same_place(a: Path, b: Path) -> bool:
 
 def _rename(path: Path, format: str) -> Path:
     suffix = path.suffix.lower()
+    if suffix == SUFFIX:
+        return path
     if suffix in CLIPS_BY_NAME:
         return path if suffix in CONTAINERS else path.with_suffix(choose_suffix(path, format))
     if format != "keep":

@@ -22,7 +22,7 @@ class Parts:
 
     def __init__(self, target: Path, job: dict[str, Any]):
         self.target = target
-        self.folder = target.with_name(f".srkd-{target.name[-200:]}")
+        self.folder = name_folder(target)
         self.found: list[dict[str, Any]] = []
         # Written with the first part.
         self._job: str | None = None
@@ -70,6 +70,19 @@ class Parts:
 
     def _path(self, number: int, suffix: str) -> Path:
         return self.folder / f"{number:06}{suffix}"
+
+
+def count_done(target: Path) -> int:
+    """How many frames are in the parts of an output, whatever job they are of."""
+    folder, number, done = name_folder(target), 0, 0
+    while (entry := _read(folder / f"{number:06}.json")) is not None:
+        number, done = number + 1, done + len(entry.get("packets") or entry.get("durations") or ())
+    return done
+
+
+def name_folder(target: Path) -> Path:
+    """The folder of an output's parts."""
+    return target.with_name(f".srkd-{target.name[-200:]}")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -13,11 +13,10 @@ from PIL import Image
 
 import srkd
 from srkd.cli import main
-from srkd.commands import upscale as upscale_command
 from srkd.images.photo import Photo
 from srkd.images.reading import read_image
 from srkd.runtimes.runner import Part
-from srkd.upscaling import outputs
+from srkd.upscaling import outputs, tasks
 
 
 def bomb(path: Path, side: int) -> Path:
@@ -105,7 +104,7 @@ def test_a_folder_job_resumes(tmp_path, photo, monkeypatch, capsys, fails):
     folder.mkdir()
     for number in range(5):
         Image.fromarray(photo[:10, : 10 + number]).save(folder / f"{number}.png")
-    real, calls = upscale_command.enlarge_file, []
+    real, calls = tasks.enlarge_file, []
 
     def interrupted(*arguments, **options):
         calls.append(1)
@@ -113,7 +112,7 @@ def test_a_folder_job_resumes(tmp_path, photo, monkeypatch, capsys, fails):
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(upscale_command, "enlarge_file", interrupted)
+    monkeypatch.setattr(tasks, "enlarge_file", interrupted)
     words = ["upscale", str(folder), "-o", str(out), "-w", "bicubic"]
     assert main(words) == 130
     assert sorted(p.name for p in out.iterdir() if p.suffix == ".png") == ["0.png", "1.png"]

@@ -15,6 +15,8 @@ from srkd.exports.formats import FORMATS
 def test_a_wrong_conversion_is_not_written(tmp_path, networks, monkeypatch, format):
     """A converter that changes a weight on its way."""
     kind = FORMATS[format]
+    for package in kind.packages:
+        pytest.importorskip(package)
 
     def corrupted(request, path):
         # Before the network is converted, which happens at the first write.
@@ -23,8 +25,9 @@ def test_a_wrong_conversion_is_not_written(tmp_path, networks, monkeypatch, form
         kind.write(request, path)
 
     monkeypatch.setitem(formats.FORMATS, format, kind._replace(write=corrupted))
+    size = {"size": "16x16"} if kind.shape.size else {}
     with pytest.raises(SrkdError, match="differs from torch"):
-        srkd.export(str(networks["lr"]), format=format, out=str(tmp_path / f"x{kind.suffix}"))
+        srkd.export(str(networks["lr"]), format=format, out=str(tmp_path / f"x{kind.suffix}"), **size)
     assert not list(tmp_path.iterdir())
 
 

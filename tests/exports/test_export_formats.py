@@ -15,9 +15,10 @@ from safetensors import safe_open
 
 import srkd
 from srkd import SrkdError, load_generator
-from srkd.exports import formats
 from srkd.exports.checks import BOUNDS
-from srkd.exports.formats import FORMATS, Request, to_onnx
+from srkd.exports.formats import FORMATS
+from srkd.exports.onnx import to_onnx
+from srkd.exports.request import Request
 from srkd.exports.writing import write_onnx
 from srkd.images.reading import read_image
 from srkd.models import GENERATORS
@@ -157,7 +158,7 @@ def test_layers_that_ncnn_lacks_are_named(tmp_path):
         def forward(self, x):
             return torch.fft.fft2(x).real
 
-    request = formats.Request(None, Spectrum(), lambda: None, {}, "fp32", [])
+    request = Request(None, Spectrum(), lambda: None, {}, "fp32", [])
     with pytest.raises(SrkdError, match=r"ncnn has no layer for .*fft"):
         FORMATS["ncnn"].write(request, tmp_path / "x.param")
     assert not list(tmp_path.iterdir())

@@ -57,8 +57,8 @@ def test_int8_that_loses_too_much_is_not_written(tmp_path, monkeypatch, fails):
     """Ranges calibrated on black say nothing about photographs."""
     name = next(iter(list_shipped()))
     black = [np.zeros((1, 3, 16, 16), np.float32)]
-    monkeypatch.setattr(int8, "read_calibration", lambda folder, scale: black)
-    error = fails(1, "export", name, "--precision", "int8", "--out", tmp_path / "x.onnx")
+    monkeypatch.setattr(int8, "read_calibration", lambda folder, scale, degradation: black)
+    error = fails(1, "export", name, "--precision", "int8", "--tune", "0", "--out", tmp_path / "x.onnx")
     assert "int8 loses" in error and "--calibrate" in error
     assert not list(tmp_path.iterdir())
 

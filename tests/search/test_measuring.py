@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import srkd
+from srkd import SrkdError
 from srkd.search import measuring
 
 
@@ -54,3 +57,44 @@ def test_the_kit_measures_a_device(tmp_path, monkeypatch):
     assert {tuple(entry["size"]) for entry in found.times} == {(24, 16)}
     assert all(m.seconds > 0 and m.pixels == 24 * 16 for m in found.measured(4))
     assert json.loads((kit / "kit.json").read_text())["precision"] == "fp32"
+
+
+def test_a_profile_takes_the_place_of_measuring(tmp_path, monkeypatch):
+    from srkd.search.budgets import parse_budgets
+    from srkd.search.candidates import list_candidates
+    from srkd.search.choosing import Searcher
+    from srkd.search.profiles import read_profile
+    from srkd.search.timing import Place
+
+    known = list_candidates(4, ["compact"])
+    times = [
+        {"file": one.name, "architecture": "compact", "options": dict(one.options), "size": [320, 180]}
+        | {"seconds": 1e-9 * one.macs * 320 * 180 / 10, "quartiles": [0, 1]}
+        for one in known[::12]
+    ]
+    facts = {"format": 1, "machine": "a phone", "runtime": "onnxruntime", "precision": "fp32", "threads": 4}
+    path = tmp_path / "device.json"
+    path.write_text(json.dumps({**facts, "scale": 4, "times": times}))
+    searcher = Searcher(
+        parse_budgets("100ms@160x90"),
+        Place("onnxruntime", 4, "fp32"),
+        4,
+        tmp_path,
+        ["compact"],
+        read_profile(path),
+    )
+    found = searcher.run()
+    assert found.chosen is not None and not searcher.watch.times
+    # 100 ms at a quarter of the pixels, at 10 multiply-accumulates in a nanosecond.
+    assert 0.7 < found.chosen.candidate.macs * 160 * 90 * 1e-10 / 0.1 <= 1.0
+    assert any("a phone" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "times": [{}]}'])
+def test_what_is_no_profile_is_refused(tmp_path, text):
+    from srkd.search.profiles import read_profile
+
+    path = tmp_path / "device.json"
+    path.write_text(text)
+    with pytest.raises(SrkdError, match=r"no profile of srkd, or is damaged"):
+        read_profile(path)

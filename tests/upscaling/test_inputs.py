@@ -84,14 +84,14 @@ def test_a_glob_takes_images(folder, tmp_path, capsys):
 
 
 def test_whatever_one_image_raises_the_others_are_done(folder, tmp_path, monkeypatch):
-    real = srkd.commands.upscale.enlarge_file
+    real = srkd.upscaling.tasks.enlarge_file
 
     def fail(runner, source, *words, **options):
         if source.name == "a.png":
             raise TypeError("a decoder's fault")
         return real(runner, source, *words, **options)
 
-    monkeypatch.setattr("srkd.commands.upscale.enlarge_file", fail)
+    monkeypatch.setattr("srkd.upscaling.tasks.enlarge_file", fail)
     with pytest.raises(SrkdError, match=r"1 of 2 images failed: .*a\.png: a decoder's fault"):
         srkd.upscale(folder, tmp_path / "out", weights="bicubic")
     assert (tmp_path / "out" / "sub" / "b.jpe").is_file()

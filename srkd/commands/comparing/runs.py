@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -17,13 +18,17 @@ from typing import Any
 import yaml
 
 from srkd.data import DataSet, Pair, open_data
+from srkd.engines import Cluster, Needs
 from srkd.errors import SrkdError
 from srkd.files import write_text
 from srkd.recipe import CHANGEABLE, Recipe
 from srkd.terminal import progress as progress_of
 from srkd.terminal import say, silence, track
+from srkd.training.logs import is_locked
 
 RESULT = "result.json"
+# Seconds for a run to save and end whose worker was killed.
+_PATIENCE = 120.0
 # The shares of a run's end in the weights along its curve.
 ALPHAS = tuple(step / 10 for step in range(11))
 
@@ -43,6 +48,13 @@ class Measures:
     tests: dict[str, tuple[str, Sequence[Pair]]] = field(default_factory=dict)
     _held_out: dict[str, Sequence[Pair]] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.Lock)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For other processes, which have locks, and read images, of their own.
+        return {**self.__dict__, "_lock": None, "_held_out": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def held_out(self, recipe: Recipe) -> Sequence[Pair]:
         """The validation images of a recipe, read once for all that share them."""
@@ -82,6 +94,41 @@ def run_all(runs: Sequence[Recipe], jobs: int, measures: Measures, verbose: bool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def run_there(cluster: Cluster, runs: Sequence[Recipe], measures: Measures) -> list[dict[str, Any]]:
+    """Each run's result, in the runs' order, trained and scored by the workers of a cluster: on as many GPUs
+    as its recipe has devices where the cluster has some and the recipe does not ask for the CPU, else on as
+    many cores as it has threads. After a failure, runs that train are stopped; they resume.
+
+    Raises:
+        SrkdError: a run failed.
+    """
+    results: dict[int, dict[str, Any]] = {}
+    by_gpu = cluster.has_gpus and runs[0].device in ("auto", "cuda")
+    devices = max(run.devices for run in runs)
+    threads = max(run.threads or 1 for run in runs)
+    needs = Needs(threads, devices) if by_gpu else Needs(threads * devices)
+    say(f"{len(runs)} runs on the cluster, {cluster.count_slots(needs)} at a time; each prints to RUN.log")
+    with _advancing(len(runs), True) as advance:
+        for number, found in cluster.run(_run_one, measures, runs, needs):
+            if isinstance(found, SrkdError):
+                raise found
+            results[number] = found
+            say(f"[{len(results)}/{len(runs)}] {Path(runs[number].out).name} is done")
+            advance(1)
+    return [results[number] for number in range(len(runs))]
+
+
+def _run_one(measures: Measures, run: Recipe) -> dict[str, Any]:
+    """A run in a worker. What trained it before, and whose worker was killed, ends first."""
+    until = time.monotonic() + _PATIENCE
+    while is_locked(Path(run.out)) and time.monotonic() < until:
+        time.sleep(0.5)
+    try:
+        return _result(run, measures, Path(f"{run.out}.log"))
+    except KeyboardInterrupt:
+        raise SrkdError(f"the run {run.out} was stopped; run the same command again to resume") from None
 
 
 def share_threads(runs: Sequence[Recipe], jobs: int) -> list[Recipe]:
@@ -168,8 +215,10 @@ def _train(recipe: Recipe, log: Path | None) -> None:
     write_text(file, yaml.safe_dump(asdict(recipe), sort_keys=False))
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("w", encoding="utf-8")) if log else None
-        words = [sys.executable, "-m", "srkd.training", str(file)]
-        process = stack.enter_context(subprocess.Popen(words, stdout=output, stderr=output))
+        # If this process is killed, the run stops too, and saves what it has.
+        words = [sys.executable, "-m", "srkd.training", str(file), "--with-parent"]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=output, stderr=output)
+        process = stack.enter_context(process)
         try:
             code = process.wait()
         except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """The photographs of `srkd compress`: held-out ones, and crops to train on, as many as the teacher has time
 for."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,6 +38,7 @@ def split_photographs(data: StrPath, scale: int, val: StrPath | None) -> tuple[l
     if is_packed(data):
         raise UsageError(f"{data} is a packed data set; give the folder of photographs that it was made from")
     files = find_pairs(data, scale)
+    held: list[Source]
     if val is not None:
         held = find_pairs(val, scale)
         apart = {path.resolve() for path, _ in held}
@@ -59,15 +61,18 @@ def split_photographs(data: StrPath, scale: int, val: StrPath | None) -> tuple[l
     return train, held[:HELD] if val is None else held
 
 
-def describe_files(files: Sequence[Source]) -> list[list[Any]]:
-    """What tells a set of photographs from another: names, sizes and times of change."""
-    found = []
+def describe_files(files: Sequence[Source]) -> list[Any]:
+    """What tells a set of photographs from another: their number, and a hash of names, sizes and times of
+    change."""
+    found = hashlib.sha256()
     for pair in files:
         for path in pair:
             if path is not None:
                 state = path.stat()
-                found.append([path.name, state.st_size, state.st_mtime_ns])
-    return found
+                found.update(
+                    f"{path.name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode(errors="surrogateescape")
+                )
+    return [len(files), found.hexdigest()[:16]]
 
 
 def read_windows(files: Sequence[Source], scale: int, side: int = HELD_SIDE) -> list[Pair]:

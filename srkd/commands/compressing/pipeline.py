@@ -1,23 +1,21 @@
 """The steps from a teacher and photographs to a trained student."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from srkd.commands.compressing import photographs, training
 from srkd.commands.compressing.recipes import LONG, Phase, choose_recipe
+from srkd.commands.compressing.request import Request, check_scale, find_shipped
 from srkd.commands.compressing.steps import Steps
-from srkd.commands.compressing.teacher import Kind, Traits, cut_windows, find_discriminator, inspect_teacher
+from srkd.commands.compressing.teacher import Traits, cut_windows, find_discriminator, inspect_teacher
+from srkd.commands.compressing.words import describe_row, explain, show_search
 from srkd.degradation import make_degradation
-from srkd.errors import UsageError
-from srkd.files import StrPath, hash_file
+from srkd.files import hash_file
 from srkd.models.base import Generator
-from srkd.search.budgets import Budget
-from srkd.search.choosing import Row, Search, Searcher, check_found, describe_miss, restore
-from srkd.search.profiles import Profile
-from srkd.search.timing import Place
-from srkd.terminal import say
+from srkd.search.choosing import Row, Searcher, check_found, restore
+from srkd.terminal import note, say
 from srkd.weights.catalogue import find_weights
 
 # The teacher may take this share of the hours for its outputs; the rest is training, less what validation
@@ -29,46 +27,6 @@ RACE_SHARE = 0.25
 RESTORED = {"preset": "real", "clean": 0.2}
 
 
-@dataclass
-class Request:
-    """What was asked for, checked.
-
-    Args:
-        teacher: as it was given.
-        data, val: photographs.
-        budgets: what the student may cost.
-        place: where it will run.
-        profile: times of another device, and its file.
-        hours: for everything but the search.
-        degradation: as it was given; None to find out.
-        kind: of the teacher; None to find out.
-        discriminator: the teacher's, if one was given.
-        architectures: of students; all when None.
-        control, race, fresh: whether to train a control, to race candidates, to start from fresh weights.
-        seed: decides crops and weights.
-        device: where to train.
-        scale: what was asked for; None for the teacher's.
-    """
-
-    teacher: StrPath
-    data: StrPath
-    val: StrPath | None
-    budgets: list[Budget]
-    place: Place
-    profile: Profile | None
-    hours: float
-    degradation: dict[str, Any] | str | None
-    kind: Kind | None
-    discriminator: StrPath | None
-    architectures: list[str] | None
-    control: bool
-    race: bool
-    fresh: bool
-    seed: int
-    device: str
-    scale: int | None
-
-
 class Pipeline:
     """Does the steps of a request, or takes them from an earlier call."""
 
@@ -77,7 +35,7 @@ class Pipeline:
         self.path = find_weights(request.teacher)
         self.digest = hash_file(self.path, 16)
         self.discriminator = find_discriminator(self.path, request.discriminator)
-        self.scale = _check_scale(self.path, request.scale)
+        self.scale = check_scale(self.path, request.scale)
         self.train, self.held = photographs.split_photographs(request.data, self.scale, request.val)
         # What a race found, round by round.
         self.raced: list[str] = []
@@ -130,6 +88,8 @@ class Pipeline:
                 "chosen": chosen.to_json(),
                 "runners": [row.to_json() for row in found.runners_up(4)],
                 "notes": found.notes,
+                "why": explain(found),
+                "shipped": {name: row.to_json() for name, row in find_shipped(found, self.scale).items()},
                 "total": len(found.rows),
             }
 
@@ -148,7 +108,7 @@ class Pipeline:
         """Cuts crops and the held-out windows, and stores the teacher's outputs on the crops."""
         request = self.request
         mix = make_degradation(degradation)
-        seconds = request.hours * 3600 * TEACHER_SHARE
+        seconds = self.teacher_seconds()
         each = traits.seconds_per_pixel
         size = photographs.typical_pixels(self.train)
         count = photographs.plan_crops(len(self.train), size, self.scale, seconds, each)
@@ -161,6 +121,11 @@ class Pipeline:
             crops = photographs.write_crops(self.train, place / "crops", self.scale, count, request.seed)
             minutes = crops * photographs.CROP_SIDE**2 * each / 60
             say(f"the teacher on {crops} crops: about {minutes:.1f} minutes")
+            if minutes * 60 > 1.1 * seconds:
+                note(
+                    f"that is more than its share of --hours, {seconds / 60:.1f} minutes; fewer crops "
+                    f"would not do"
+                )
             prepare(
                 place / "crops",
                 place / "packed",
@@ -175,7 +140,8 @@ class Pipeline:
         inputs = {
             **self.files,
             "teacher": self.digest,
-            "hours": request.hours,
+            # What the hours allow: with others that allow as many, nothing has to be done again.
+            "crops": count,
             "degradation": degradation,
             "seed": request.seed,
             "scale": self.scale,
@@ -186,14 +152,15 @@ class Pipeline:
         """What all training shares."""
         from srkd.upscaling.opening import best_device
 
-        place = self.steps.place("photographs")
+        # Absolute, so that a run is the same one from wherever the command is given again.
+        place = self.steps.place("photographs").resolve()
         device = self.request.device
-        on_gpu = (best_device() if device == "auto" else device) == "cuda"
+        on_gpu = (best_device() if device == "auto" else device).startswith("cuda")
         return training.Settings(
             str(place / "packed"),
             str(place / "held"),
-            str(self.path),
-            None if self.discriminator is None else str(self.discriminator),
+            str(self.path.resolve()),
+            None if self.discriminator is None else str(self.discriminator.resolve()),
             self.scale,
             self.request.seed,
             device,
@@ -258,6 +225,10 @@ class Pipeline:
         }
         return self.steps.do("plan", "the plan", inputs, work)
 
+    def teacher_seconds(self) -> float:
+        """The time for the teacher's outputs."""
+        return self.request.hours * 3600 * TEACHER_SHARE
+
     def training_seconds(self) -> float:
         """The time for the student's training."""
         seconds = self.request.hours * 3600 * (1 - TEACHER_SHARE - VALIDATION_SHARE)
@@ -290,8 +261,9 @@ class Pipeline:
             name = f"{'control' if control and not shared else 'student'}-{phase.name}"
             title = f"the {'control' if control and not shared else 'student'}, {phase.name}"
             result = self._train(name, title, phase, one, weights, settings, start["how"] == "same", control)
-            found.append({**result, "start": str(weights)})
-            weights = Path(result["weights"])
+            places = {key: str(self.steps.folder / result[key]) for key in ("folder", "weights")}
+            found.append({**result, **places, "start": str(weights)})
+            weights = Path(places["weights"])
         return found
 
     def _train(
@@ -311,9 +283,8 @@ class Pipeline:
         def work(place: Path) -> dict[str, Any]:
             run = training.train_phase(settings, phase, start, place / "run", plan, gentle, taught)
             return {
-                "folder": str(run.folder),
-                "weights": str(list(run.weights.values())[-1]),
-                "stages": {stage: str(path) for stage, path in run.weights.items()},
+                "folder": str(run.folder.relative_to(self.steps.folder)),
+                "weights": str(list(run.weights.values())[-1].relative_to(self.steps.folder)),
                 "psnr": run.psnr,
             }
 
@@ -326,64 +297,3 @@ class Pipeline:
             "recipe": [phase.strategy, dict(phase.stages)],
         }
         return self.steps.do(name, title, inputs, work)
-
-
-def describe_row(row: Row, budgets: Sequence[Budget]) -> str:
-    """A candidate with what it costs, in words."""
-    costs = ", ".join(dict.fromkeys(f"{b.describe(row.costs[b.key])} of {b.text}" for b in budgets))
-    return f"{row.candidate.name}, {row.candidate.parameters:,} parameters: {costs}"
-
-
-def show_search(found: Search, budgets: Sequence[Budget]) -> None:
-    """Prints the table of candidates, and why one was taken."""
-    from rich.table import Table
-
-    from srkd.terminal import show
-
-    table = Table()
-    for column in ("candidate", "parameters", "expected", *(b.text for b in budgets), ""):
-        table.add_column(column, justify="left" if column in ("candidate", "") else "right")
-    for row in found.shown():
-        cells = []
-        for budget in budgets:
-            facts, value = row.measured.get(budget.key), budget.describe(row.costs[budget.key])
-            if facts:
-                low, high = (budget.describe(x) for x in facts["quartiles"])
-                cells.append(f"{value} ({low} to {high})")
-            else:
-                cells.append(f"~ {value}" if budget.kind == "time" else value)
-        mark = "taken" if row is found.chosen else "" if row.excess <= 0 else f"{row.excess:.0%} over"
-        one = row.candidate
-        table.add_row(one.name, f"{one.parameters:,}", f"{row.quality:+.2f} dB", *cells, mark)
-    show(table)
-    for line in found.notes:
-        say(line)
-    if found.chosen is not None:
-        say(explain(found))
-    else:
-        say(describe_miss(found, budgets))
-
-
-def explain(found: Search) -> str:
-    """Why the candidate was taken, in a sentence."""
-    assert found.chosen is not None
-    count = sum(row.excess <= 0 for row in found.rows)
-    return (
-        f"{found.chosen.candidate.name} is taken: of {len(found.rows)} candidates {count} are within the "
-        f"budget, and "
-        f"it has the highest expected quality, {found.chosen.quality:+.2f} dB from bicubic after long "
-        f"training"
-    )
-
-
-def _check_scale(path: Path, wanted: int | None) -> int:
-    from srkd.weights.store import load_generator
-
-    scale = load_generator(path).scale
-    if scale not in (2, 3, 4):
-        raise UsageError(f"{path.name} is x{scale}, and students are x2, x3 or x4")
-    if wanted is not None and wanted != scale:
-        raise UsageError(
-            f"{path.name} is x{scale}, and --scale asks for x{wanted}; a student has its teacher's scale"
-        )
-    return scale

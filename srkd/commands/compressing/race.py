@@ -36,7 +36,7 @@ def race(
         scores = {}
         for row in rows:
             found = _leg(pipeline, traits, settings, row, number, seconds / rounds / len(rows), weights)
-            weights[row.candidate.name] = Path(found["weights"])
+            weights[row.candidate.name] = pipeline.steps.folder / found["weights"]
             scores[row.candidate.name] = found["psnr"]
         rows = sorted(rows, key=lambda row: -scores[row.candidate.name])
         said.append(", ".join(f"{row.candidate.name} {scores[row.candidate.name]:.2f} dB" for row in rows))
@@ -80,7 +80,8 @@ def _leg(
             settings, [phase], start, seconds / phase.share, gentle, place / "scratch"
         )[0]
         run = training.train_phase(settings, phase, start, place / "run", plan, gentle)
-        return {"weights": str(list(run.weights.values())[-1]), "psnr": list(run.psnr.values())[-1]}
+        last = list(run.weights.values())[-1].relative_to(pipeline.steps.folder)
+        return {"weights": str(last), "psnr": list(run.psnr.values())[-1]}
 
     inputs = {
         "candidate": name,

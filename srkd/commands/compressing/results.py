@@ -17,7 +17,6 @@ from srkd.search.budgets import compare
 from srkd.search.choosing import Row
 from srkd.search.measuring import TURNS
 from srkd.terminal import note, say, track
-from srkd.weights.catalogue import list_shipped
 
 # The shares of the end along a curve from the PSNR-trained start.
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -27,6 +26,52 @@ TOLERANCE = 0.1
 SHOWN, SHOWN_SIDE = 4, 128
 
 Scores = dict[str, list[dict[str, float]]]
+
+
+def finish(
+    pipeline: Pipeline,
+    row: Row,
+    traits: Traits,
+    student: Sequence[Mapping[str, Any]],
+    other: Sequence[Mapping[str, Any]],
+    formats: Sequence[str],
+) -> dict[str, Any]:
+    """Writes the student, measures it again and scores it, or takes that from an earlier call."""
+    request, folder = pipeline.request, pipeline.steps.folder
+    weights = Path(student[-1]["weights"])
+
+    def work(place: Path) -> dict[str, Any]:
+        photos = str(pipeline.steps.place("photographs") / "crops")
+        files = write_files(weights, folder, formats, request.place.precision, request.place.format, photos)
+        found = {"files": files, **measure_student(pipeline, row, files, weights)}
+        pairs = read_held(pipeline.steps.place("photographs") / "held")
+        rival = find_rival(pipeline, list(pipeline.steps.done["search"]["result"]["shipped"]), traits)
+        models = {"bicubic": "bicubic"}
+        models |= {f"shipped {rival}": rival} if rival else {}
+        models |= {"control": other[-1]["weights"]} if other else {}
+        models |= {"student": files["onnx"], "teacher": str(pipeline.path)}
+        scores, speed, crops = score_all(models, pairs, pipeline.scale)
+        save_crops(crops, place / "crops")
+        found |= {"scores": mean_scores(scores), "speed": speed, "held": len(pairs)}
+        found["differences"] = differences(scores, "student", [name for name in scores if name != "student"])
+        if other and len(student) and traits.kind == "gan":
+            found["bd"] = bd_of_control(student, other, pairs)
+        worth, verdict = judge(found, traits)
+        return {**found, "worth": worth, "verdict": verdict}
+
+    inputs = {
+        "student": [{k: v for k, v in phase.items() if k != "psnr"} for phase in student],
+        "control": [{k: v for k, v in phase.items() if k != "psnr"} for phase in other],
+        "trained": {
+            name: entry["inputs"]
+            for name, entry in pipeline.steps.done.items()
+            if name.startswith(("student-", "control-"))
+        },
+        "formats": list(formats),
+        "runtime": request.place.describe(),
+        "budget": [one.text for one in request.budgets],
+    }
+    return pipeline.steps.do("result", "export, measuring and scores", inputs, work)
 
 
 def write_files(
@@ -64,12 +109,14 @@ def write_files(
 def measure_student(pipeline: Pipeline, row: Row, files: Mapping[str, str], weights: Path) -> dict[str, Any]:
     """The student's costs from its own file, and how they keep the budgets."""
     from srkd.exports.writing import count_bytes
-    from srkd.search.timing import time_runs
+    from srkd.search.timing import time_runs, warn_if_busy
     from srkd.weights.store import load_generator
 
     request, place = pipeline.request, pipeline.request.place
     path = Path(files[place.format])
     costs, spread = dict(row.costs), {}
+    if any(budget.kind == "time" for budget in request.budgets) and request.profile is None:
+        warn_if_busy(place)
     for budget in request.budgets:
         if budget.kind == "bytes":
             costs[budget.key] = count_bytes(path, place.format)
@@ -141,23 +188,20 @@ def crop_all(pair: Pair, runners: Mapping[str, Runner], scale: int) -> dict[str,
     }
 
 
-def find_rival(pipeline: Pipeline, rows: Sequence[Row], traits: Traits) -> str | None:
-    """The shipped weights within the budgets that could make training needless, those of the teacher's kind.
-    The shipped weights within the budgets that could make training needless, those of the teacher's kind."""
-    if traits.restoring:
-        return None
-    known = {(row.candidate.architecture, tuple(sorted(row.candidate.options.items()))): row for row in rows}
-    for name, entry in list_shipped().items():
-        if entry["scale"] != pipeline.scale or not name.endswith(f"_{traits.kind}"):
-            continue
-        from srkd.weights.store import load_generator
+def save_crops(crops: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
+    """Keeps the report's crops as files, numbered in their order."""
+    from srkd.images.writing import write_image
 
-        config = dict(load_generator(name).config or {})
-        key = (config.pop("name", ""), tuple(sorted((k, v) for k, v in config.items() if k != "scale")))
-        row = known.get(key)
-        if row is not None and row.excess <= 0 and pipeline.path.stem != name:
-            return name
-    return None
+    for photo, images in crops.items():
+        for number, (name, image) in enumerate(images.items()):
+            write_image(folder / Path(photo).stem / f"{number}_{name}.png", image)
+
+
+def find_rival(pipeline: Pipeline, shipped: Sequence[str], traits: Traits) -> str | None:
+    """The first of the shipped weights within the budgets that could make training needless: those of the
+    teacher's kind, but not the teacher."""
+    others = [name for name in shipped if name.endswith(f"_{traits.kind}") and name != pipeline.path.stem]
+    return others[0] if others and not traits.restoring else None
 
 
 def bd_of_control(

@@ -27,15 +27,6 @@ _TITLES = {
 }
 
 
-def save_crops(crops: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> None:
-    """Keeps the report's crops as files, numbered in their order."""
-    from srkd.images.writing import write_image
-
-    for photo, images in crops.items():
-        for number, (name, image) in enumerate(images.items()):
-            write_image(folder / Path(photo).stem / f"{number}_{name}.png", image)
-
-
 def read_crops(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """What `save_crops` kept."""
     from srkd.images.reading import read_image
@@ -170,12 +161,8 @@ def _describe_bd(bd: Mapping[str, Any] | None) -> str:
 def _explain(search: Mapping[str, Any], row: Row) -> str:
     own = search["chosen"]["name"]
     if row.candidate.name != own:
-        return f"{row.candidate.name} won the race; {own} had the highest expected quality within the budget."
-    return (
-        f"{own} has the highest expected quality within the budget of {search['total']} candidates, "
-        f"{row.quality:+.2f} dB from "
-        "bicubic after long training. The table shows what was measured, and the best of the others."
-    )
+        return f"{row.candidate.name} won the race. Before it: {search['why']}."
+    return f"{search['why']}. The table shows what was measured, and the best of the others."
 
 
 def _describe_training(

@@ -147,7 +147,7 @@ def make_recipe(
         scale=settings.scale,
         stages=stages,
         seed=settings.seed,
-        device=settings.device,  # type: ignore[arg-type]  # one of its words, checked as the command begins
+        device=settings.device,
         precision=settings.precision,
         validate_every=max(total // _VALIDATIONS, 1),
         save_every=plan["save_every"],
@@ -192,10 +192,9 @@ def plan_steps(
     ]
     if short:
         raise UsageError(
-            f"--hours leaves {seconds / 60:.1f} minutes for training, and the least that is worth "
-            f"starting takes "
-            f"{max(short) / 60:.1f} minutes more or less; raise --hours "
-            f"{max(short) / max(seconds, 1e-9):.1f} times"
+            f"--hours leaves {seconds / 60:.2g} minutes for training, and {LEAST_STEPS} steps of each "
+            f"stage take "
+            f"{max(short) / 60:.2g}; raise --hours {max(short) / seconds:.1f} times"
         )
     return plans
 

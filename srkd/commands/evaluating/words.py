@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from srkd import metrics
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath, check_path, describe_type
+from srkd.remote import is_remote
 from srkd.runtimes.runner import Runner
 from srkd.upscaling.opening import BICUBIC, Device, open_runner
 from srkd.weights.catalogue import list_shipped
@@ -28,7 +29,7 @@ def sort_words(model: Any, data: Any, sr: Any) -> Words:
     """
     models, sets, folders = (_as_list(name, x) for name, x in (("model", model), ("data", data), ("sr", sr)))
     names = (BICUBIC, *list_shipped())
-    inner = [word for word in models if str(word) not in names and Path(word).is_dir()]
+    inner = [word for word in models if str(word) not in names and _is_folder(word)]
     if not sets and len(inner) > 1:
         raise UsageError(
             f"{' and '.join(map(str, inner))} are folders; name benchmarks by --data, and folders of SR "
@@ -38,12 +39,17 @@ def sort_words(model: Any, data: Any, sr: Any) -> Words:
         sets, inner = [models.pop()], []
     if sets and not models and not folders and len(sets) > 1:
         # As in `--data Set5/ bicubic`.
-        models = [word for word in sets if str(word) != "embedded" and not Path(word).is_dir()]
+        models = [word for word in sets if str(word) != "embedded" and not _is_folder(word)]
         sets = [word for word in sets if word not in models]
     for name, found in (("MODEL", [*models, *folders]), ("DATA", sets)):
         if not found:
             raise UsageError(f"{name} is missing; see srkd evaluate --help")
     return Words([word for word in models if word not in inner], [*inner, *folders], sets)
+
+
+def _is_folder(word: StrPath) -> bool:
+    """Whether a word may name images; weights are local."""
+    return is_remote(word) or Path(word).is_dir()
 
 
 def _as_list(name: str, value: Any) -> list[StrPath]:

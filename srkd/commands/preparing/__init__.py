@@ -1,0 +1,1 @@
+"""Parts of `srkd prepare`."""
