@@ -45,6 +45,7 @@ def first_line(error: BaseException) -> str:
 
 # Packages that an extra of their own brings; all others that can be missing come with `train`.
 _EXTRAS = {
+    "av": "video",
     "openvino": "openvino",
     "ncnn": "ncnn",
     "pnnx": "ncnn",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -424,3 +425,71 @@ def load_script(path: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+# Clips.
+
+
+def views(photo: np.ndarray, count: int, size: tuple[int, int] = (32, 24)) -> list[np.ndarray]:
+    """Frames of a view that moves over a photograph."""
+    width, height = size
+    return [photo[k % 16 : k % 16 + height, k % 24 : k % 24 + width].copy() for k in range(count)]
+
+
+def write_clip(path: Path, frames, codec: str = "ffv1", **options) -> Path:
+    """Writes RGB frames as a clip.
+
+    Args:
+        path: the file.
+        frames: arrays `(H, W, 3)`, uint8 or uint16.
+        codec: FFmpeg's name of the encoder.
+        options: `pixels`, `times` and `unit` (as a fraction) of frames, `sound` in seconds, options of the
+            `encoder`, and what its context is given.
+    """
+    import av
+
+    given = {"pixels": "bgr0", "unit": Fraction(1, 25), "sound": 0, "encoder": {}, "times": None, **options}
+    pixels, unit, sound, encoder, times = (
+        given.pop(key) for key in ("pixels", "unit", "sound", "encoder", "times")
+    )
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(codec, 25, encoder, pix_fmt=pixels)
+        video.width, video.height = frames[0].shape[1::-1]
+        video.codec_context.time_base = video.time_base = unit
+        for name, value in given.items():
+            setattr(video.codec_context, name, value)
+        audio = None
+        if sound:
+            audio = file.add_stream("aac", 16_000)
+            audio.metadata["language"] = "deu"
+        for number, values in enumerate(frames):
+            kind = "rgb48le" if values.dtype == np.uint16 else "rgb24"
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(values), kind)
+            frame.color_range = 2
+            if not pixels.startswith("bgr"):
+                matrix = {2: 5, 6: 5}.get(video.codec_context.colorspace, video.codec_context.colorspace)
+                limits = video.codec_context.color_range or 1
+                frame = frame.reformat(
+                    format=pixels, dst_colorspace=matrix, dst_color_range=limits, interpolation=0x4E004
+                )
+            frame.pts, frame.time_base = times[number] if times else number, unit
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        if audio is not None:
+            wave = np.sin(np.arange(int(sound * 16_000)) * 0.2).astype(np.float32)
+            for start in range(0, len(wave), 1024):
+                block = np.ascontiguousarray(wave[None, start : start + 1024].repeat(2, axis=0))
+                tone = av.AudioFrame.from_ndarray(block, "fltp", "stereo")
+                tone.sample_rate, tone.pts, tone.time_base = 16_000, start, Fraction(1, 16_000)
+                file.mux(audio.encode(tone))
+            file.mux(audio.encode(None))
+    return path
+
+
+def read_clip(path: Path) -> tuple[list[np.ndarray], list[float]]:
+    """A clip's frames as RGB, by FFmpeg and the clip's own tags, and their times in seconds."""
+    import av
+
+    with av.open(str(path)) as file:
+        found = [(f.to_ndarray(format="rgb24"), float(f.time)) for f in file.decode(video=0)]
+    return [values for values, _ in found], [time for _, time in found]

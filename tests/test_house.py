@@ -19,7 +19,10 @@ FLOORS = [
     {"stores"},
     {"remote"},
     {"engines"},
-    *({name} for name in ("images", "metrics", "models", "losses", "config", "degradation", "strategies")),
+    *(
+        {name}
+        for name in ("images", "video", "metrics", "models", "losses", "config", "degradation", "strategies")
+    ),
     {"recipe"},
     *(
         {name}

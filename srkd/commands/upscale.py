@@ -1,48 +1,32 @@
 """`srkd upscale`: photographs in, larger photographs out."""
 
 import contextlib
-import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from srkd.engines import Engine, open_engine
+from srkd.engines import Cluster, Engine, open_engine
 from srkd.errors import SrkdError, UsageError
-from srkd.files import StrPath, check_path, describe_type, hash_file, is_file, is_folder
-from srkd.images.folders import describe
-from srkd.images.formats import FORMATS, MEGAPIXELS, check_suffix
+from srkd.files import StrPath, check_path, describe_type, hash_file, is_file
+from srkd.images.formats import FORMATS, MEGAPIXELS
 from srkd.remote import localised
 from srkd.runtimes.runner import Runner
 from srkd.stores import is_remote
-from srkd.terminal import Progress, note, on_stderr, reports, say
+from srkd.terminal import Progress, on_stderr, reports, say
 from srkd.upscaling import tasks
-from srkd.upscaling.inputs import collect
 from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
-from srkd.upscaling.many import Outcome, enlarge_all, enlarge_here, enlarge_there
+from srkd.upscaling.many import Enlarge, Outcome, enlarge_all, enlarge_here, enlarge_there
+from srkd.upscaling.moving import ClipOptions, CodecName, check_moving
 from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights
-from srkd.upscaling.shards import SUFFIX
+from srkd.upscaling.outputs import Plan, plan_outputs
 from srkd.upscaling.sharpness import find_pair
 from srkd.upscaling.sizes import Size, parse_size
 from srkd.upscaling.streams import STANDARD_OUTPUT, replace_streams
 from srkd.upscaling.tasks import Facts, Opening
+from srkd.video.formats import CONTAINERS
 from srkd.weights.catalogue import find_weights
-
-
-class _Plan(NamedTuple):
-    """What becomes what.
-
-    Args:
-        jobs: the images and their outputs.
-        failures: images and folders that cannot be reached, a message each.
-        alone: whether it is one image given by its name.
-    """
-
-    jobs: list[Job]
-    failures: list[str]
-    alone: bool
 
 
 @reports
@@ -59,6 +43,8 @@ def upscale(
     sharpness: float | None = None,
     format: Literal["keep", "png", "jpg", "webp", "tiff", "bmp", "avif"] = "keep",
     quality: int | None = None,
+    codec: CodecName = "auto",
+    crf: int | None = None,
     tta: bool = False,
     tile: int | Literal["auto"] = "auto",
     backend: Backend = "auto",
@@ -72,17 +58,22 @@ def upscale(
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Upscale images: files, globs, and folders with everything in them.
+    """Upscale images and clips: files, globs, and folders with everything in them.
 
     Depth (8 or 16 bit), gray, transparency, colour profile, EXIF, IPTC, XMP, texts and resolution are kept
     where the format holds them, and what it does not hold is said; EXIF's orientation is applied. Each output
     appears whole or not at all. A job into a folder resumes when it is run again: images that are done are
     not done twice. An image that fails does not stop the others.
 
+    Clips (with `pip install 'srkd[video]'`) keep times, colours, depth, pixel shape, sound, subtitles,
+    chapters and texts where the output's container holds them, and are turned upright. A job that is
+    interrupted or killed goes on when it is run again. Animated GIF, WebP and PNG keep times, loops and
+    transparency, and may become clips, and clips GIF, WebP and `.apng`. In folders, clips are upscaled too.
+
     Args:
-        images: image files, quoted globs, or folders, whose structure is kept; `-` is standard input. URLs
-            that fsspec opens too, such as s3://bucket/photos/ or https://host/photo.jpg; and tar archives by
-            name or glob, the shards of WebDataset, of which each becomes one.
+        images: image files, clips, quoted globs, or folders, whose structure is kept; `-` is standard input.
+            URLs that fsspec opens too, such as s3://bucket/photos/ or https://host/photo.jpg; and tar
+            archives by name or glob, the shards of WebDataset, of which each becomes one.
         out: the file to write, or a folder (where names are kept); `-` is standard output. URLs too.
         weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
         scale: size of the output over that of the input; the weights' own when not given. Others are
@@ -95,8 +86,13 @@ def upscale(
             the output.
         sharpness: from 0, the faithful weights of a shipped pair, to 1, the sharp ones; between them their
             weights are interpolated, as `srkd interpolate` does.
-        format: of the files in a folder; `keep` is the input's (PNG where that cannot be written).
+        format: of the images in a folder; `keep` is the input's (PNG where that cannot be written). Clips
+            keep theirs (MKV where that cannot be written).
         quality: 1 to 100, of JPEG, WebP and AVIF; 95 when not given, and none lost where a WebP lost none.
+        codec: of clips; `auto` is h264, in WebM vp9. `ffv1` loses nothing. All but it and `prores` keep
+            colours at half the size (4:2:0).
+        crf: quality of clips, 0 to 63 (h264 and h265: 51), lower is better; 18 for h264, 20 for h265, 25 for
+            av1, 24 for vp9 when not given.
         tta: average over the eight flips and rotations, which takes eight times as long and is slightly
             better.
         tile: side of the tiles in LR pixels, which bounds the memory used; `auto` chooses it by free memory,
@@ -110,7 +106,7 @@ def upscale(
             workers of a Ray cluster, on GPUs where it has some. The files are the same.
         address: of the Ray cluster; the RAY_ADDRESS of the environment, or one on this machine, when not
             given. Its nodes must share the folders.
-        megapixels: images whose header declares more megapixels are rejected.
+        megapixels: images and clips whose header declares more megapixels are rejected.
         overwrite: replace files that exist.
         verbose: print what is done.
         progress: called as progress(description, done, total) while it works, in LR pixels.
@@ -123,7 +119,8 @@ def upscale(
         SrkdError: some image could not be read or written; the others are done.
     """
     side = None if isinstance(tile, str) and tile == "auto" else tile
-    check_options(tile=side, quality=quality, threads=threads, megapixels=megapixels, sharpness=sharpness)
+    check_options(tile=side, quality=quality, crf=crf, threads=threads)
+    check_options(megapixels=megapixels, sharpness=sharpness)
     size = parse_size(scale, width, height, fit)
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
@@ -133,48 +130,41 @@ def upscale(
     with localised(_check_inputs(images), out) as (places, place):
         streams = replace_streams([str(name) for name in places], place, format)
         with streams as (inputs, target, shown):
-            plan = _plan(inputs, target, format)
-            settings = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
-            # Only where they are asked for: earlier journals have no more than these.
-            settings |= {k: v for k, v in {"size": size.in_pixels, "seamless": seamless}.items() if v}
-            journal = Journal(target, {"weights": _identify(weights, sharpness), **settings})
+            plan = plan_outputs(inputs, target, format)
+            check_moving(plan.jobs, codec, crf, quality)
+            always = {"scale": scale, "quality": quality, "tta": bool(tta), "sharpness": sharpness}
+            more = {"size": size.in_pixels, "seamless": seamless, "codec": codec, "crf": crf}
+            settings = {"weights": _identify(weights, sharpness), **always, **_leave_out_defaults(more)}
+            journal = Journal(target, settings)
             todo = _leave_out_done(plan, journal, overwrite)
             if not todo:
-                say(f"all {len(plan.jobs)} images were upscaled before -> {shown}")
+                say(f"all {_count(plan.jobs)} were upscaled before -> {shown}")
                 _complain(plan.failures, len(plan.failures), "images or folders")
                 return []
             opening = Opening(weights, scale, backend, device, precision, threads, sharpness, bool(tta))
             options = {"quality": quality, "tile": side, "megapixels": megapixels, "seamless": seamless}
-            options["format"] = format
-            model, done = _run(opening, options, engine, address, todo, size, None if plan.alone else journal)
+            options |= {"format": format, "clips": ClipOptions(codec, crf, settings)}
+            with open_engine(engine, address) as cluster:
+                model, enlarge = _prepare(cluster, opening, options)
+                done = enlarge_all(enlarge, todo, size, None if plan.alone else journal)
         # Standard output has the image only now.
         with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
-            count = done.images - len(done.failures)
-            say(f"{_summarise(plan, len(todo), count, size, model)} -> {shown}")
-            what = "images or folders" if plan.failures else "images"
-            _complain([*plan.failures, *done.failures], done.images + len(plan.failures), what)
+            asked = size if size.in_pixels or size.scale else Size(model.scale)
+            how = f"{asked.describe()} with {model.name} ({model.runtime})"
+            _report(plan, todo, done, how, shown)
         return [] if shown == STANDARD_OUTPUT or is_remote(out) else done.made
 
 
-def _run(
-    opening: Opening,
-    options: dict[str, Any],
-    engine: Engine,
-    address: str | None,
-    jobs: Sequence[Job],
-    size: Size,
-    journal: Journal | None,
-) -> tuple[Runner | Facts, Outcome]:
-    """Enlarges images by an engine; arguments as those of `upscale` and `enlarge_all`."""
-    with open_engine(engine, address) as cluster:
-        if cluster is None:
-            model = opening.open()
-            enlarge = partial(enlarge_here, model, options)
-        else:
-            opening, needs = tasks.place(cluster, opening)
-            model = tasks.describe(cluster, opening, needs)
-            enlarge = partial(enlarge_there, cluster, opening, needs, options)
-        return model, enlarge_all(enlarge, jobs, size, journal)
+def _prepare(
+    cluster: Cluster | None, opening: Opening, options: dict[str, Any]
+) -> tuple[Runner | Facts, Enlarge]:
+    """What enlarges images, in this process or by the workers of a cluster; and the network, or its facts."""
+    if cluster is None:
+        model = opening.open()
+        return model, partial(enlarge_here, model, options)
+    opening, needs = tasks.place(cluster, opening)
+    facts = tasks.describe(cluster, opening, needs)
+    return facts, partial(enlarge_there, cluster, opening, needs, options)
 
 
 def _check_inputs(images: Any) -> list[str]:
@@ -201,7 +191,12 @@ def _identify(weights: StrPath, sharpness: float | None) -> str:
     return "+".join(BICUBIC if str(name) == BICUBIC else hash_file(find_weights(name), 16) for name in names)
 
 
-def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]:
+def _leave_out_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are given: earlier journals have no others."""
+    return {k: v for k, v in options.items() if v not in ("", "auto", None) and v is not False}
+
+
+def _leave_out_done(plan: Plan, journal: Journal, overwrite: bool) -> list[Job]:
     """The jobs that are not done.
 
     Raises:
@@ -214,12 +209,23 @@ def _leave_out_done(plan: _Plan, journal: Journal, overwrite: bool) -> list[Job]
     return todo
 
 
-def _summarise(plan: _Plan, tried: int, made: int, size: Size, model: Runner | Facts) -> str:
-    asked = size if size.in_pixels or size.scale else Size(model.scale)
-    said = f"upscaled {made} image{'s' * (made != 1)} {asked.describe()} with {model.name} ({model.runtime})"
-    if tried < len(plan.jobs):
-        said += f", {len(plan.jobs) - tried} were done before"
-    return said
+def _report(plan: Plan, todo: Sequence[Job], done: Outcome, how: str, shown: str) -> None:
+    """Says what was done, and raises SrkdError where something failed."""
+    more = done.images - len(done.failures) - len(done.made)
+    before = len(plan.jobs) - len(todo)
+    made = _count([job for job in todo if job.target in done.made], more)
+    earlier = f", {before} were done before" if before else ""
+    say(f"upscaled {made} {how}{earlier} -> {shown}")
+    what = "images or folders" if plan.failures else "images"
+    _complain([*plan.failures, *done.failures], done.images + len(plan.failures), what)
+
+
+def _count(jobs: Sequence[Job], more: int = 0) -> str:
+    """How many images and clips there are, in words; `more` images are in shards."""
+    clips = sum(job.target.suffix.lower() in CONTAINERS for job in jobs)
+    counts = {"image": len(jobs) - clips + more, "clip": clips}
+    said = [f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count]
+    return " and ".join(said) or "0 images"
 
 
 def _complain(failures: Sequence[str], tried: int, what: str) -> None:
@@ -232,75 +238,3 @@ def _complain(failures: Sequence[str], tried: int, what: str) -> None:
         for failure in failures:
             say(f"failed: {failure}")
     raise SrkdError(f"{len(failures)} of {tried} {what} failed: {told}; the others are done")
-
-
-def _plan(texts: Sequence[str], out: Path, format: str) -> _Plan:
-    """Finds the images and names their outputs.
-
-    Raises:
-        UsageError: there are none, or outputs that would replace inputs or one another.
-    """
-    inputs = collect(texts, out)
-    if inputs.left_out:
-        note(describe(inputs.left_out), "left out")
-    alone = not inputs.from_folder and len(inputs.images) == 1 and not inputs.failures
-    to_file = out.suffix != "" and not is_folder(out)
-    if alone and to_file:
-        (source,) = inputs.images
-        if SUFFIX not in (source.suffix.lower(), out.suffix.lower()):
-            check_suffix(out)
-        elif source.suffix.lower() != out.suffix.lower():
-            raise UsageError(f"a shard becomes a shard: {source} and {out} must both end in {SUFFIX}")
-        if _same_place(out, source):
-            raise UsageError(f"{out} is the image to upscale; give another -o")
-        return _Plan([Job(source, out)], inputs.failures, alone)
-    if is_file(out) or (to_file and out.suffix.lower() in FORMATS):
-        raise UsageError(f"several images do not fit into the file {out}; give -o a folder")
-    jobs = [Job(source, out / name) for source, name in _name_outputs(inputs.images, format).items()]
-    _check_targets(jobs)
-    return _Plan(jobs, inputs.failures, alone)
-
-
-def _name_outputs(found: Mapping[Path, Path], format: str) -> dict[Path, Path]:
-    """The outputs' paths inside their folder. Of images that differ in their suffixes alone and would become
-    one file, each keeps its suffix in its name, which is said."""
-    names = {source: _rename(relative, format) for source, relative in found.items()}
-    sources: dict[Path, list[Path]] = {}
-    for source, name in names.items():
-        sources.setdefault(name, []).append(source)
-    kept = []
-    for name, same in sources.items():
-        # What has one name in two folders is no matter of suffixes.
-        if len(same) > 1 and len({found[source] for source in same}) == len(same):
-            for source in same:
-                names[source] = name.with_name(found[source].name + name.suffix)
-                kept.append(str(names[source]))
-    if kept:
-        some = ", ".join(kept[:4]) + (", ..." if len(kept) > 4 else "")
-        note(f"images that differ in their suffixes alone keep them in their names: {some}")
-    return names
-
-
-def _check_targets(jobs: Sequence[Job]) -> None:
-    # Windows and macOS take IMG.png and img.png for one file.
-    fold = str.casefold if sys.platform in ("win32", "darwin") else str
-    taken: dict[str, Path] = {}
-    for job in jobs:
-        other = taken.setdefault(fold(str(job.target)), job.source)
-        if other is not job.source:
-            raise UsageError(f"{other} and {job.source} would both become {job.target}; rename one of them")
-        if _same_place(job.target, job.source):
-            raise UsageError(f"{job.source} would replace itself; give another -o")
-
-
-def _same_place(a: Path, b: Path) -> bool:
-    # Unlike Path.resolve, this does not raise where links lead in a circle.
-    return os.path.realpath(a) == os.path.realpath(b)
-
-
-def _rename(path: Path, format: str) -> Path:
-    if path.suffix.lower() == SUFFIX:
-        return path
-    if format != "keep":
-        return path.with_suffix(f".{format}")
-    return path if path.suffix.lower() in FORMATS else path.with_suffix(".png")

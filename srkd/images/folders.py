@@ -94,12 +94,13 @@ def list_images(folder: StrPath) -> list[Path]:
     return found.images
 
 
-def find_images(folder: StrPath, apart: Path | None = None) -> Found:
+def find_images(folder: StrPath, apart: Path | None = None, suffixes: frozenset[str] = IMAGES) -> Found:
     """Looks through a folder and those inside it, linked ones too, each once.
 
     Args:
         folder: where to look.
         apart: a folder whose images are left out.
+        suffixes: of what counts as an image, in lower case.
 
     Raises:
         UsageError: the folder does not exist, or is a file.
@@ -111,7 +112,7 @@ def find_images(folder: StrPath, apart: Path | None = None) -> Found:
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file; give the folder that holds the images")
     found = Found(folder)
-    walk = _Walk(found, {})
+    walk = _Walk(found, {}, suffixes)
     if apart is not None and is_folder(apart) and not apart.samefile(folder):
         walk.seen[_identify(apart)] = apart
     walk.enter(folder)
@@ -119,7 +120,7 @@ def find_images(folder: StrPath, apart: Path | None = None) -> Found:
     while walk.links:
         walk.enter(walk.links.pop(0))
     if apart is not None and apart in walk.met:
-        inside = len(find_images(apart).images)
+        inside = len(find_images(apart, suffixes=suffixes).images)
         found.left_out.update({f"image{{s}} in the output folder {apart}": inside} if inside else {})
     found.images.sort()
     return found
@@ -131,10 +132,11 @@ class _Walk:
     Args:
         found: what it adds to.
         seen: folders not to enter, by device and inode.
+        suffixes: of what counts as an image.
     """
 
-    def __init__(self, found: Found, seen: dict[tuple[int, int], Path]):
-        self.found, self.seen = found, seen
+    def __init__(self, found: Found, seen: dict[tuple[int, int], Path], suffixes: frozenset[str]):
+        self.found, self.seen, self.suffixes = found, seen, suffixes
         self.links: list[Path] = []
         self.met: set[Path] = set()  # those not entered because they had been seen
 
@@ -167,7 +169,7 @@ class _Walk:
             linked = entry.is_symlink()
             mode = entry.stat().st_mode
         except OSError as error:
-            if suffix in IMAGES:
+            if suffix in self.suffixes:
                 self.found.failures.append(f"{path} {_reason(error)}")
             else:
                 self.found.left_out["broken link{s}" if entry.is_symlink() else "unreadable file{s}"] += 1
@@ -179,7 +181,7 @@ class _Walk:
             (self.links if linked else waiting).append(path)
         elif not stat.S_ISREG(mode):
             self.found.left_out["special file{s}"] += 1
-        elif suffix in IMAGES:
+        elif suffix in self.suffixes:
             self.found.images.append(path)
         else:
             self.found.left_out[f"{suffix} file{{s}}" if suffix else "file{s} without suffix"] += 1

@@ -1,6 +1,7 @@
 """A photograph enlarged, with its transparency, depth and gray; in memory, or from file to file."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ def enlarge_file(
     Raises:
         SrkdError: the image cannot be read, enlarged or written, for whatever reason; the message names it.
     """
-    try:
+    with naming(source):
         photo = read_photo(source, megapixels)
         # What cannot be written is told before the network has run.
         check_writable(target)
@@ -71,11 +72,19 @@ def enlarge_file(
         # Its pixels' memory the encoder may need.
         del photo
         return kept, write_photo(target, picture, about, quality)
+
+
+@contextmanager
+def naming(source: Path) -> Iterator[None]:
+    """Whatever goes wrong inside becomes one line that names the source: one file's trouble, of whatever
+    type, is not that of the others."""
+    try:
+        yield
     except SrkdError:
         raise
     except MemoryError as error:
         raise SrkdError(f"{source}, enlarged, does not fit into memory") from error
-    except Exception as error:  # one image's trouble, of whatever type, is not that of the others
+    except Exception as error:
         raise SrkdError(f"{source}: {type(error).__name__}: {first_line(error)}") from error
 
 
@@ -84,7 +93,7 @@ def enlarge(
     photo: Photo,
     kind: Format = IN_MEMORY,
     size: Size = OWN,
-    tile: int | None = None,
+    tile: int | tuple[int, int] | None = None,
     advance: Advance = lambda pixels: None,
     *,
     seamless: bool = False,
@@ -187,7 +196,7 @@ def _run(
     pixels: np.ndarray,
     alpha: np.ndarray | None,
     colours: _Colours,
-    tile: int | None,
+    tile: int | tuple[int, int] | None,
     advance: Advance,
 ) -> Any:
     """The picture at the model's own scale; alpha after the colours."""
@@ -228,7 +237,7 @@ def _place(picture: Any, part: Part) -> None:
         picture.paste(strip.convert(picture.mode), (part.columns.start, rows.start), shape)
 
 
-def _enlarge_alpha(model: Runner, alpha: np.ndarray, tile: int | None) -> Iterator[Part]:
+def _enlarge_alpha(model: Runner, alpha: np.ndarray, tile: int | tuple[int, int] | None) -> Iterator[Part]:
     """Alpha as a gray image; kept between its neighbours, so that what is clear or opaque stays so."""
     limits = [_over_neighbours(alpha, choose) / white_of(alpha.dtype) for choose in (np.minimum, np.maximum)]
     factor = model.scale

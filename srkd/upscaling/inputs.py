@@ -1,6 +1,7 @@
 """Which images a job upscales: files, globs, and folders with what is in them."""
 
 import glob
+import importlib.util
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,12 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import is_folder
 from srkd.images.folders import IMAGES, explain_missing, find_images, is_system
 from srkd.images.results import leave_out_results
+from srkd.terminal import note
 from srkd.upscaling.shards import SUFFIX
+from srkd.video.formats import ALWAYS_ANIMATED, CLIPS
+
+# What a folder's files are upscaled by their names, clips where they can be read.
+STILL = IMAGES.union(ALWAYS_ANIMATED)
 
 
 @dataclass
@@ -41,8 +47,9 @@ def collect(texts: Sequence[str], out: Path) -> Inputs:
         SrkdError: no image can be reached.
     """
     inputs = Inputs()
+    suffixes = STILL | CLIPS if importlib.util.find_spec("av") else STILL
     for text in texts:
-        for path in _match(text, inputs):
+        for path in _match(text, inputs, suffixes):
             if not path.is_dir():
                 inputs.images[path] = Path(path.name)
                 continue
@@ -52,11 +59,13 @@ def collect(texts: Sequence[str], out: Path) -> Inputs:
                     f"-o, such as {out / 'upscaled'}"
                 )
             inputs.from_folder = True
-            found = find_images(path, apart=out)
+            found = find_images(path, out, suffixes)
             leave_out_results(found)
             inputs.images |= {image: image.relative_to(path) for image in found.images}
             inputs.failures += found.failures
             inputs.left_out += found.left_out
+    if any(reason.split(" ")[0] in CLIPS for reason in inputs.left_out):
+        note("pip install 'srkd[video]' upscales clips too")
     if not inputs.images:
         if inputs.failures:
             more = f" (and {len(inputs.failures) - 1} more like it)" if len(inputs.failures) > 1 else ""
@@ -65,8 +74,9 @@ def collect(texts: Sequence[str], out: Path) -> Inputs:
     return inputs
 
 
-def _match(text: str, inputs: Inputs) -> list[Path]:
-    """The files and folders that a path or glob names; adds what cannot be taken to the inputs' counts."""
+def _match(text: str, inputs: Inputs, suffixes: frozenset[str]) -> list[Path]:
+    """The files and folders that a path or glob names, of a glob with these suffixes; adds what cannot be
+    taken to the inputs' counts."""
     path = Path(text)
     if os.path.lexists(path):
         matches = [path]
@@ -81,7 +91,7 @@ def _match(text: str, inputs: Inputs) -> list[Path]:
         reason = explain_missing(match)
         if reason:
             inputs.failures.append(f"{match} {reason}")
-        elif match == path or match.is_dir() or match.suffix.lower() in {*IMAGES, SUFFIX}:
+        elif match == path or match.is_dir() or match.suffix.lower() in {*suffixes, SUFFIX}:
             taken.append(match)
         else:
             inputs.left_out[f"{match.suffix} file{{s}}" if match.suffix else "file{s} without suffix"] += 1

@@ -32,7 +32,7 @@ class Journal:
         self.path = folder / JOURNAL
         if find_mirror(self.path) is not None:
             self._collect()
-        self.sent = self.path.stat().st_size if self.path.is_file() else 0
+        self.sent = self.path.stat().st_size if is_file(self.path) else 0
         self.made, whole = read_journal(folder)
         # Written first, where a kill cut the last line short.
         self.cut = "" if whole else "\n"

@@ -23,6 +23,7 @@ _LIMITS = {
     "tile": _Limit(Integral, lambda value: value >= 0, "a whole number of pixels, 0 for the whole image"),
     "threads": _Limit(Integral, lambda value: value > 0, "a whole number above 0"),
     "quality": _Limit(Integral, lambda value: 1 <= value <= 100, "a whole number from 1 to 100"),
+    "crf": _Limit(Integral, lambda value: 0 <= value <= 63, "a whole number from 0 to 63"),
     "sharpness": _Limit(Real, lambda value: 0 <= value <= 1, "a number from 0 to 1"),
     "megapixels": _Limit(Real, lambda value: value > 0, "a number above 0"),
 }

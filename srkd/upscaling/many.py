@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from srkd.engines import Cluster, Needs
 from srkd.errors import SrkdError, first_line
-from srkd.images.reading import measure
 from srkd.runtimes.runner import Runner
 from srkd.terminal import note
 from srkd.terminal import progress as progress_of
 from srkd.upscaling import tasks
 from srkd.upscaling.journal import Job, Journal
+from srkd.upscaling.moving import measure_job
 from srkd.upscaling.shards import Shard
 from srkd.upscaling.sizes import Size
 from srkd.upscaling.tasks import Opening
@@ -53,7 +53,7 @@ def enlarge_all(enlarge: Enlarge, jobs: Sequence[Job], size: Size, journal: Jour
             yield from block
 
     try:
-        with progress_of("upscaling", sum(measure(job.source) for job in jobs), every=30) as advance:
+        with progress_of("upscaling", sum(map(measure_job, jobs)), every=30) as advance:
             for number, result in enlarge(begin(), size, advance):
                 found[number] = result
                 if not isinstance(result, Exception):
@@ -133,5 +133,5 @@ def enlarge_there(
             yield job
 
     for number, result in tasks.enlarge_all(cluster, opening, needs, take(), size, options):
-        advance(measure(taken[number].source))
+        advance(measure_job(taken[number]))
         yield number, result

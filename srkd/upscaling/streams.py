@@ -13,6 +13,7 @@ from srkd.files import StrPath, is_file, is_folder
 from srkd.images.formats import FORMATS
 from srkd.images.reading import open_image
 from srkd.terminal import on_stderr
+from srkd.upscaling.moving import choose_suffix, kind_of
 
 STANDARD_OUTPUT = "standard output"
 # What they are named by, for the files that stand for them in a temporary folder.
@@ -84,6 +85,8 @@ def _copy_out(path: Path) -> None:
 
 def _choose_suffix(source: Path, format: str) -> str:
     """The suffix of a format; of `keep`, that of the image's, PNG where that cannot be written."""
+    if is_file(source) and kind_of(source) == "clip":
+        return choose_suffix(source, format)
     if format != "keep":
         return f".{format}"
     if source.suffix.lower() in FORMATS:
@@ -92,4 +95,4 @@ def _choose_suffix(source: Path, format: str) -> str:
         return ".png"
     with open_image(source) as file:
         kind = str(file.format).lower().replace("jpeg", "jpg").replace("mpo", "jpg")
-    return f".{kind}" if f".{kind}" in FORMATS else ".png"
+    return f".{kind}" if f".{kind}" in FORMATS or kind == "gif" else ".png"

@@ -12,6 +12,7 @@ from srkd.runtimes import Backend, Device, Precision
 from srkd.runtimes.runner import Runner, average_flips
 from srkd.upscaling.enlarge import enlarge_file
 from srkd.upscaling.journal import Job
+from srkd.upscaling.moving import DEFAULTS, ClipOptions, enlarge_moving, is_moving
 from srkd.upscaling.opening import open_fastest
 from srkd.upscaling.shards import SUFFIX, Shard, enlarge_shard
 from srkd.upscaling.sizes import Size
@@ -95,9 +96,19 @@ def _enlarge(common: tuple[Opening, Size, dict[str, Any]], job: Job) -> Made:
     return enlarge_job(_open(opening), job, size, **options)
 
 
-def enlarge_job(model: Runner, job: Job, size: Size, *, format: str = "keep", **options: Any) -> Made:
-    """`enlarge_file`, or `enlarge_shard`, from and to stores too."""
+def enlarge_job(
+    model: Runner,
+    job: Job,
+    size: Size,
+    *,
+    format: str = "keep",
+    clips: ClipOptions = DEFAULTS,
+    **options: Any,
+) -> Made:
+    """`enlarge_file`, `enlarge_moving` or `enlarge_shard`, from and to stores too."""
     with available(job.source), delivered(job.target):
         if job.source.suffix.lower() == SUFFIX:
             return enlarge_shard(model, *job, size, format, **options)
+        if is_moving(*job):
+            return enlarge_moving(model, job, size, clips=clips, **options)
         return enlarge_file(model, *job, size, **options)

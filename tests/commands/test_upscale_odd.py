@@ -254,7 +254,7 @@ def test_a_source_that_goes_away_is_a_line(tmp_path, photo, monkeypatch, fails):
             path.unlink()
         return size
 
-    monkeypatch.setattr("srkd.commands.upscale.measure", measure)
+    monkeypatch.setattr("srkd.upscaling.moving.measure", measure)
     error = fails(1, "upscale", tmp_path, "-o", tmp_path / "out", "-w", "bicubic")
     assert "there is no file" in error and (tmp_path / "out" / "b.png").is_file()
 

@@ -1,0 +1,1 @@
+"""Moving pictures: clips by FFmpeg (PyAV, the extra `video`), and animated GIF, WebP and PNG by Pillow."""
