@@ -59,8 +59,7 @@ def pack(
         say(f"continuing after {packed} of {len(files)} images")
     total = len(files) - packed
     try:
-        read = _read(files[packed:], request, done, jobs, cluster)
-        drawn = track(read, f"packing {total} images", total)
+        drawn = track(_read(files[packed:], request, done, jobs, cluster), f"packing {total} images", total)
         for (pair, draws), (name, _) in zip(drawn, request["sources"][packed:], strict=True):
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
