@@ -154,6 +154,12 @@ def patterns() -> Rows:
         yield [label, *(f"{value:.1f}" for value in found.values())]
 
 
+def inheritance() -> Rows:
+    """Students from fresh weights and from the nearest trained ones."""
+    for row in load("compress/inheritance.json")["rows"]:
+        yield [row["student"], row["start"], f"{row['before']:.2f} dB", f"{row['after']:.2f} dB"]
+
+
 TABLES = {
     "README.md": [("the scores at the end", readme_scores)],
     "benchmarks/README.md": [
@@ -161,6 +167,7 @@ TABLES = {
         ("Strategies", strategies),
         ("gan2gan against half the steps", half_way),
         ("Methods", lambda: comparison("methods")),
+        ("Compressing", inheritance),
         (
             "Optimisers",
             lambda: comparison("optimizers", {"adam": "Adam, rate 1e-3", "muon": "Muon, rate 3e-3"}),

@@ -45,10 +45,11 @@ done
 
 # Packages that the machine lacks, from the bundles.
 site=$WORK/site
-if [ -d "$GIVEN/wheels" ] && [ ! -f "$site/.whole" ]; then
+if [ -d "$GIVEN/wheels" ] && [ "$(cat "$site/.wheels" 2>&1)" != "$(ls "$GIVEN/wheels")" ]; then
     mkdir -p "$site"
     "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --disable-pip-version-check \
-        --root-user-action=ignore --upgrade --target "$site" "$GIVEN"/wheels/*.whl && touch "$site/.whole" || exit 1
+        --root-user-action=ignore --upgrade --target "$site" "$GIVEN"/wheels/*.whl || exit 1
+    ls "$GIVEN/wheels" >"$site/.wheels"
 fi
 [ ! -d "$GIVEN/packages" ] || cp -r "$GIVEN"/packages/. "$site" || exit 1
 export PYTHONPATH=$root:$site${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 TORCHINDUCTOR_FX_GRAPH_CACHE=1

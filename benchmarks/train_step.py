@@ -12,7 +12,6 @@ step in which the GPU computes.
 """
 
 import contextlib
-import copy
 import functools
 import itertools
 import statistics
@@ -21,22 +20,19 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from srkd import create_discriminator, create_generator
+from srkd import create_generator
 from srkd.config import Loss, Stage
 from srkd.data import Crops, Pair, open_data
 from srkd.errors import UsageError, first_line
-from srkd.metrics.trunks import load_trunk
 from srkd.strategies import STRATEGIES
 from srkd.training.feeding import to_device
 from srkd.training.seeds import hash_int
@@ -44,6 +40,7 @@ from srkd.training.state import build_state
 from srkd.training.step import train_step
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.bare_step import HALVES, Setting, Step, make_bare_step
 from benchmarks.common import (
     check_at_least,
     check_output,
@@ -55,10 +52,7 @@ from benchmarks.common import (
 )
 from benchmarks.timing import take_turns, time_call
 
-Step = Callable[[], object]
-
 MODEL = "srgan_student_lite"
-HALVES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 # Adam in both: the plain choice for a loop written by hand.
 STAGES = {
     "PSNR stage": replace(STRATEGIES["pretrain"].stages["pretrain"], optimizer="adam", rate=5e-4),
@@ -75,22 +69,6 @@ GROUPS = {
     "optimiser and average": ("Optimizer", "aten::_fused_adam_", "aten::lerp_", "aten::_foreach"),
     "copies": ("aten::copy_",),
 }
-
-
-class Setting(NamedTuple):
-    """Where, in which precision and with which generator steps are taken."""
-
-    device: torch.device
-    precision: str
-    model: str
-
-    def fabric(self) -> Fabric:
-        return Fabric(accelerator=self.device.type, devices=1, precision=self.precision)  # type: ignore[arg-type]
-
-    def wait(self) -> None:
-        """Until the device has done all that it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def make_step(
@@ -122,72 +100,6 @@ def make_step(
         train_step(state, [(lr, hr, tuple(targets))], step)
 
     return take
-
-
-def make_bare_step(
-    setting: Setting, stage: Stage, lr: Tensor, hr: Tensor, channels_last: bool = True
-) -> Step:
-    """The same step written by hand: autocast, fused Adam, averaged weights."""
-    torch.manual_seed(0)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    lr, hr = (images.contiguous(memory_format=layout) for images in (lr, hr))
-    generator = create_generator(setting.model).to(setting.device).to(memory_format=layout).train()
-    average = copy.deepcopy(generator).requires_grad_(False)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=stage.rate, betas=(0.9, 0.99), fused=True)
-    own, other = list(generator.parameters()), list(average.parameters())
-    half = HALVES.get(setting.precision)
-    scaler = torch.amp.GradScaler(setting.device.type, enabled=half is torch.float16)
-
-    def autocast() -> torch.autocast:
-        return torch.autocast(setting.device.type, half, enabled=half is not None)
-
-    def update(loss: Tensor, player: torch.optim.Optimizer) -> None:
-        scaler.scale(loss).backward()
-        scaler.step(player)
-        player.zero_grad(set_to_none=True)
-
-    def finish(loss: Tensor) -> None:
-        update(loss, optimizer)
-        scaler.update()
-        with torch.no_grad():
-            torch._foreach_lerp_(other, own, 1 - stage.ema)
-
-    if not stage.critics:
-
-        def take() -> None:
-            with autocast():
-                loss = F.l1_loss(generator(lr), hr)
-            finish(loss)
-
-        return take
-
-    (critic_spec,) = stage.critics.values()
-    critic = create_discriminator(critic_spec.name, **critic_spec.options).to(setting.device)
-    critic = critic.to(memory_format=layout).train()
-    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=stage.rate, betas=(0.9, 0.99), fused=True)
-    trunk = load_trunk("st-vgg", None).to(setting.device)
-    bce = nn.BCEWithLogitsLoss()
-
-    def take_gan() -> None:
-        with autocast():
-            sr = generator(lr)
-            real, fake = critic(hr), critic(sr.detach())
-            loss = bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake))
-        update(loss, critic_optimizer)
-        critic.requires_grad_(False)
-        with autocast():
-            with torch.no_grad():
-                targets = trunk(hr)
-            features = trunk(sr)
-            content = [F.l1_loss(features[k], targets[k]) / targets[k].abs().mean() for k in targets]
-            fake = critic(sr)
-            loss = stage.losses["perceptual"].weight * torch.stack(content).mean()
-            loss = loss + stage.losses["l1"].weight * F.l1_loss(sr, hr)
-            loss = loss + critic_spec.weight * bce(fake, torch.ones_like(fake))
-        finish(loss)
-        critic.requires_grad_(True)
-
-    return take_gan
 
 
 def make_loader(crops: Crops, device: torch.device) -> Callable[[int], list[Tensor]]:

@@ -8,7 +8,6 @@ content is there only while it is read (`available`), and a result only until it
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,14 +15,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from srkd.errors import SrkdError, UsageError, first_line, name_missing_extra
+from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
+from srkd.stores import MAGIC, clean, explain, is_remote, list_store, open_store, send
 from srkd.terminal import renaming
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)
-# Stores where a file appears whole, or not at all, by itself; elsewhere it is written beside and renamed.
-_WHOLE = frozenset(["s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "memory"])
-_MAGIC = re.compile(r"[*?\[]")
 
 
 class Mirror(NamedTuple):
@@ -55,17 +50,6 @@ class Mirror(NamedTuple):
 
 # Those of this process; workers of a cluster are sent them.
 _mirrors: dict[Path, Mirror] = {}
-
-
-def is_remote(place: Any) -> bool:
-    """Whether a path is a URL."""
-    return isinstance(place, str) and bool(_URL.match(place))
-
-
-def clean(text: str) -> str:
-    """A text without what may be secret in its URLs: names and passwords, and queries, which sign them."""
-    text = re.sub(r"(?<=://)[^/@\s'\"]+@", "", text)
-    return re.sub(r"(?<=://)([^?#\s'\"]+)[?#][^\s'\")]*", r"\1", text)
 
 
 def list_mirrors() -> list[Mirror]:
@@ -166,69 +150,10 @@ def delivered(path: Path) -> Iterator[None]:
         _make_hollow(path, 0, 0)
 
 
-def send(path: Path, url: str) -> None:
-    """Puts a file into a store, whole or not at all.
-
-    Raises:
-        SrkdError: the store does not take it.
-    """
-    fs, place = _open_store(url)
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-    try:
-        if protocols & _WHOLE:
-            fs.put_file(str(path), place)
-            return
-        folder, _, name = place.rpartition("/")
-        fs.makedirs(folder, exist_ok=True)
-        beside = f"{folder}/.{name}.{os.urandom(4).hex()}.part"
-        try:
-            fs.put_file(str(path), beside)
-            fs.mv(beside, place)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                fs.rm_file(beside)
-            raise
-    except Exception as error:  # each store has errors of its own
-        raise SrkdError(f"cannot write {clean(url)}: {_explain(error)}") from None
-
-
-def list_store(url: str) -> dict[str, dict[str, Any]]:
-    """The files of a folder in a store, by their paths inside it, or those that a glob matches; empty where
-    there are none.
-
-    Raises:
-        UsageError, SrkdError: as `localised`.
-    """
-    fs, root = _open_store(url)
-    web = url.startswith("http")
-    magic = bool(_MAGIC.search(root)) and not web
-    base = root[: _MAGIC.search(root).start()].rpartition("/")[0] if magic else root.rstrip("/")  # pyright: ignore[reportOptionalMemberAccess]  # it has matched
-    try:
-        found = fs.glob(root, detail=True) if magic else fs.find(f"{base}/" if web else base, detail=True)
-    except FileNotFoundError:
-        return {}
-    except Exception as error:
-        raise SrkdError(f"cannot list {clean(url)}: {_explain(error)}") from None
-    files: dict[str, dict[str, Any]] = {}
-    for name, facts in found.items():
-        inside = name.removeprefix(base).lstrip("/")
-        inside = unquote(inside) if web else inside
-        # No name leads out of the folder, and a folder of an object store may be an object too.
-        if facts.get("type") == "directory" or not inside or inside.endswith("/"):
-            continue
-        if ".." in PurePosixPath(inside).parts or "\0" in inside or "?" in inside:
-            continue
-        if facts.get("size") is None:
-            with contextlib.suppress(Exception):
-                facts = fs.info(name)
-        files[inside] = facts
-    return files
-
-
 def _mirror(url: str, folder: Path) -> tuple[Mirror, list[StrPath]]:
     """A mirror of an input, and what of it was asked for."""
-    fs, root = _open_store(url)
-    magic = _MAGIC.search(root) if not url.startswith("http") else None
+    fs, root = open_store(url)
+    magic = MAGIC.search(root) if not url.startswith("http") else None
     if not magic and _is_file(fs, root, url):
         name = unquote(PurePosixPath(root.partition("?")[0]).name)
         mirror = Mirror(folder, url, single=True)
@@ -239,7 +164,7 @@ def _mirror(url: str, folder: Path) -> tuple[Mirror, list[StrPath]]:
         raise UsageError(f"{'nothing matches' if magic else 'there is nothing at'} {clean(url)}")
     base = url
     if magic:
-        base = url[: _MAGIC.search(url).start()].rpartition("/")[0]  # pyright: ignore[reportOptionalMemberAccess]  # its path has matched
+        base = url[: MAGIC.search(url).start()].rpartition("/")[0]  # pyright: ignore[reportOptionalMemberAccess]  # its path has matched
     # The folder's name is the data set's.
     folder = folder / (PurePosixPath(clean(base).rstrip("/")).name or "store")
     _hollow(folder, files)
@@ -249,7 +174,7 @@ def _mirror(url: str, folder: Path) -> tuple[Mirror, list[StrPath]]:
 
 def _mirror_output(url: str, folder: Path) -> tuple[Mirror, Path]:
     """A mirror of where results go, and the folder or file in it that stands for the output."""
-    fs, root = _open_store(url)
+    fs, root = open_store(url)
     if url.startswith("http"):
         raise UsageError(f"{clean(url)} can be read, not written; give another -o")
     name = PurePosixPath(root).name
@@ -289,42 +214,26 @@ def _is_file(fs: Any, root: str, url: str) -> bool:
     except FileNotFoundError as error:
         # fsspec says the same of a server that cannot be reached.
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
-            raise SrkdError(f"cannot reach {clean(url)}: {_explain(error.__cause__)}") from None
+            raise SrkdError(f"cannot reach {clean(url)}: {explain(error.__cause__)}") from None
         raise UsageError(f"there is nothing at {clean(url)}") from None
     except Exception as error:
-        raise SrkdError(f"cannot reach {clean(url)}: {_explain(error)}") from None
-
-
-def _open_store(url: str) -> tuple[Any, str]:
-    try:
-        from fsspec.core import url_to_fs
-    except ModuleNotFoundError as error:
-        raise name_missing_extra(error, clean(url)) from None
-    try:
-        return url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{clean(url)} cannot be opened: {_explain(error)}") from None
-    except Exception as error:
-        raise SrkdError(f"cannot reach {clean(url)}: {_explain(error)}") from None
-
-
-def _explain(error: BaseException) -> str:
-    return clean(f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__)
+        raise SrkdError(f"cannot reach {clean(url)}: {explain(error)}") from None
 
 
 def find_mirror(path: Path) -> Mirror | None:
+    """The mirror that a path lies in."""
     return next((mirror for folder, mirror in _mirrors.items() if folder in path.parents), None)
 
 
 def _fetch(mirror: Mirror, path: Path) -> None:
     url = mirror.locate(path)
-    fs, place = _open_store(url)
+    fs, place = open_store(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fs.get_file(place, str(path))
     except Exception as error:
         path.touch()
-        raise SrkdError(f"{path} cannot be read: {_explain(error)}") from None
+        raise SrkdError(f"{path} cannot be read: {explain(error)}") from None
 
 
 def _hollow(folder: Path, files: dict[str, dict[str, Any]]) -> None:

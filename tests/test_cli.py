@@ -18,6 +18,9 @@ from srkd.cli import find_commands, main
 
 # One mistake for each command, with the line that it gets; "SEE" is where to read on.
 MISTAKES = {
+    "compress teacher.pth photos --budget 30ms": "budget '30ms' needs the size of the LR image, as "
+    "30ms@320x180",
+    "profile kit --size wide": "size 'wide' is not WIDTHxHEIGHT, as 320x180",
     "upscale --quality 1.5 a.png -o b.png": "--quality: '1.5' is not a whole number; SEE",
     "evaluate bicubic": "DATA is missing; SEE",
     "export x --format y": "--format: 'y' is not one of onnx, safetensors, pt2, openvino, ncnn, litert, "
@@ -27,6 +30,7 @@ MISTAKES = {
     "train x --seed many": "--seed: 'many' is not a whole number; SEE",
     "distill x --strategy gan2x": "--strategy: 'gan2x' is not one of gan2g, g2g_al, gan2g_al, gan2gan; SEE",
     "finetune": "DATA is missing; SEE",
+    "stop": "RUN is missing; SEE",
     "mutual x --critics": "--critics needs a value; SEE",
     "extend a b --rate fast": "--rate: 'fast' is not a number; SEE",
     "compare": "RECIPE is missing; SEE",

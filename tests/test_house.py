@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 # Each imports, lazily or not, from those to its left and from itself.
 FLOORS = [
     {"srkd", "errors", "files", "arguments", "terminal"},
+    {"stores"},
     {"remote"},
     {"engines"},
     *(

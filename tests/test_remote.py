@@ -13,7 +13,8 @@ import srkd
 from srkd import SrkdError, UsageError
 from srkd.cli import main
 from srkd.images.writing import write_image
-from srkd.remote import clean, localised, send
+from srkd.remote import localised
+from srkd.stores import clean, send
 from srkd.training.logs import LOCK
 from srkd.upscaling import tasks
 

@@ -3,10 +3,10 @@
     python benchmarks/gpu/pack.py OUT --photos PHOTOS --teacher realesrgan-x4plus.param --sets SETS
         [--most 62] [--python 3.12]
 
-Writes OUT/1-check.tar.xz (the code, its tests, weights, packages, Set5 and Set14: check, speed),
-OUT/2-photos.tar (the photographs: psnr, gan) and OUT/3-teacher.tar.xz (x4plus, and the rest of a trunk:
-teacher, real). All are unpacked into one folder, the first one first. Prints their sizes, and fails where one
-is larger than `--most` MiB.
+Writes OUT/1-base.tar.xz (the code, weights, packages, Set5 and Set14, trunks: speed), OUT/2-tests.tar.xz
+(what tests need besides: check), OUT/3-photos.tar (the photographs: psnr, gan) and OUT/4-teacher.tar.xz
+(x4plus: teacher, real). All are unpacked into one folder, the first one first. Prints their sizes, and fails
+where one is larger than `--most` MiB.
 """
 
 import io
@@ -16,8 +16,9 @@ import tarfile
 import tempfile
 import zipfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ from srkd.images.folders import list_images
 # openvino, pnnx and ncnn, which are for the CPU, and of which the first two are large.
 PACKAGES = (
     *("cyclopts", "docstring_parser", "rich-rst", "docutils", "platformdirs", "lightning-fabric", "spandrel"),
-    *("kornia", "kornia_rs", "lpips", "onnxscript", "imagecodecs", "pillow-heif", "pillow-jxl-plugin"),
+    *("kornia", "kornia_rs", "lpips", "onnxscript"),
 )
+FOR_TESTS = ("imagecodecs", "pillow-heif", "pillow-jxl-plugin")
 # Code and data of the checkout; all else stays.
 FOLDERS = ("srkd/", "tests/", "benchmarks/", "weights/")
 FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", ".ci/run")
@@ -45,49 +47,45 @@ LEFT_OUT = ("benchmarks/strategies/weights/",)
 # JPEG photographs are stored as WebP of this quality, and those of the validation list as they are.
 QUALITY = 93
 GLIBC = (40, 39, 36, 35, 34, 31, 28, 27, 24, 17)
-# The deepest tap of st-vgg that the recipes' losses need.
-SHALLOW = 3
 
 Member = tuple[str, bytes]
 
 
-def code() -> Iterator[Member]:
+def code(for_tests: bool) -> Iterator[Member]:
+    """The checkout's files, those that tests alone need or the others."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in listed.splitlines():
         wanted = name.startswith(FOLDERS) or name in FILES
-        if wanted and not name.startswith(LEFT_OUT) and (ROOT / name).is_file():
+        needed = name.startswith("tests/") or (
+            name.startswith("weights/") and name.endswith((".onnx", ".png"))
+        )
+        if wanted and not name.startswith(LEFT_OUT) and needed == for_tests and (ROOT / name).is_file():
             yield name, (ROOT / name).read_bytes()
 
 
-def wheels(python: str, folder: Path) -> Iterator[Member]:
+def wheels(python: str, packages: Sequence[str]) -> Iterator[Member]:
     """The packages as wheels whose content is not compressed, for xz to do that better.
 
     Raises:
         SrkdError: one cannot be downloaded.
     """
-    words = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--only-binary=:all:",
-        "-d",
-        str(folder),
-    ]
-    words += ["--python-version", python, "--implementation", "cp"]
-    for number in GLIBC:
-        words += ["--platform", f"manylinux_2_{number}_x86_64"]
-    words += ["--platform", "manylinux2014_x86_64", *[f"{name}{version(name)}" for name in PACKAGES]]
-    if subprocess.run(words).returncode:
-        raise SrkdError("pip could not download the packages; see above")
-    for path in sorted(folder.glob("*.whl")):
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(path) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
-            for entry in old.infolist():
-                new.writestr(entry.filename, old.read(entry))
-        yield f"given/wheels/{path.name}", buffer.getvalue()
+    with tempfile.TemporaryDirectory() as text:
+        words = [
+            sys.executable,
+            *["-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d"],
+            text,
+        ]
+        words += ["--python-version", python, "--implementation", "cp", "--platform", "manylinux2014_x86_64"]
+        for number in GLIBC:
+            words += ["--platform", f"manylinux_2_{number}_x86_64"]
+        if subprocess.run([*words, *[f"{name}{version(name)}" for name in packages]]).returncode:
+            raise SrkdError("pip could not download the packages; see above")
+        for path in sorted(Path(text).glob("*.whl")):
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(path) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as new:
+                for entry in old.infolist():
+                    new.writestr(entry.filename, old.read(entry))
+            yield f"given/wheels/{path.name}", buffer.getvalue()
 
 
 def version(name: str) -> str:
@@ -101,9 +99,9 @@ def version(name: str) -> str:
         return ""
 
 
-def trunks() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """ST-LPIPS's AlexNet; its VGG16 up to the shallow taps; and whole. Convolutions are stored in half
-    precision, which changed the distances of an image by a ten-thousandth of themselves.
+def trunks() -> Iterator[Member]:
+    """ST-LPIPS's AlexNet and VGG16. Convolutions are stored in half precision, which changed the distances of
+    an image by a ten-thousandth of themselves.
 
     Raises:
         UsageError: stlpips-pytorch is not installed.
@@ -113,28 +111,17 @@ def trunks() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         raise UsageError(
             "stlpips-pytorch is not installed; fix: python -m pip install stlpips-pytorch==0.0.2"
         )
-    folder = Path(next(iter(spec.submodule_search_locations))) / "weights" / "vST0.0"
-    alex, vgg = (
-        torch.load(folder / f"{name}_shift_tolerant.pth", weights_only=True, map_location="cpu")
-        for name in ("alex", "vgg")
-    )
-
-    def halved(tensors: dict[str, Any], deepest: int = 5) -> dict[str, Any]:
-        kept = {}
-        for key, value in tensors.items():
-            if not key.startswith("net."):
-                kept[key] = value
-            elif int(key.split(".")[1].removeprefix("slice")) <= deepest:
-                kept[key] = value.half() if value.is_floating_point() else value
-        return kept
-
-    return halved(alex), halved(vgg, SHALLOW), halved(vgg)
-
-
-def trunk_file(name: str, tensors: dict[str, Any]) -> Member:
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer)
-    return f"given/packages/stlpips_pytorch/weights/vST0.0/{name}_shift_tolerant.pth", buffer.getvalue()
+    package = Path(next(iter(spec.submodule_search_locations)))
+    yield "given/packages/stlpips_pytorch/__init__.py", b""
+    for name in ("alex", "vgg"):
+        file = Path("weights") / "vST0.0" / f"{name}_shift_tolerant.pth"
+        tensors = torch.load(package / file, weights_only=True, map_location="cpu")
+        kept = {
+            k: v.half() if k.startswith("net.") and v.is_floating_point() else v for k, v in tensors.items()
+        }
+        buffer = io.BytesIO()
+        torch.save(kept, buffer)
+        yield f"given/packages/stlpips_pytorch/{file.as_posix()}", buffer.getvalue()
 
 
 def photographs(folder: Path) -> Iterator[Member]:
@@ -177,19 +164,14 @@ def work(arguments: Namespace) -> None:
     if not (teacher.is_file() and weights.is_file()):
         raise UsageError(f"--teacher: there is no {teacher}, or no {weights.name} beside it")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    alex, shallow, whole = trunks()
-    package = ("given/packages/stlpips_pytorch/__init__.py", b"")
-    with tempfile.TemporaryDirectory() as folder:
-        first = [
-            *code(),
-            *wheels(arguments.python, Path(folder)),
-            *(package, trunk_file("alex", alex), trunk_file("vgg", shallow)),
-            *sets(arguments.sets),
-        ]
-        sizes = [write(arguments.out / "1-check.tar.xz", first)]
-    sizes.append(write(arguments.out / "2-photos.tar", photographs(arguments.photos)))
-    models = [(f"given/models/{path.name}", path.read_bytes()) for path in (teacher, weights)]
-    sizes.append(write(arguments.out / "3-teacher.tar.xz", [*models, trunk_file("vgg", whole)]))
+    python, models = arguments.python, [teacher, weights]
+    bundles: dict[str, Iterable[Member]] = {
+        "1-base.tar.xz": chain(code(False), wheels(python, PACKAGES), trunks(), sets(arguments.sets)),
+        "2-tests.tar.xz": chain(code(True), wheels(python, FOR_TESTS)),
+        "3-photos.tar": photographs(arguments.photos),
+        "4-teacher.tar.xz": ((f"given/models/{path.name}", path.read_bytes()) for path in models),
+    }
+    sizes = [write(arguments.out / name, members) for name, members in bundles.items()]
     if max(sizes) > arguments.most:
         raise SrkdError(f"the largest is {max(sizes):.1f} MiB, more than --most {arguments.most:g}")
 

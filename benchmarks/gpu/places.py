@@ -133,7 +133,7 @@ class Places:
         so that it keeps what it has."""
         command = [sys.executable, *map(str, words)]
         print("+ " + " ".join(command), flush=True)
-        with (self.results / f"{log}.log").open("a") if log else nullcontext() as file:
+        with (self.results / f"{log}.log").open("a", encoding="utf-8") if log else nullcontext() as file:
             process = subprocess.Popen(
                 command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT if log else None
             )

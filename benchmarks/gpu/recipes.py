@@ -56,7 +56,9 @@ def train_beside(
     with ThreadPoolExecutor(1 if places.dry else len(runs)) as pool:
         codes = dict(zip(runs, pool.map(one, runs), strict=True))
     for name, code in codes.items():
-        lines = (places.results / f"train-{name}.log").read_text(errors="replace").splitlines()
+        lines = (
+            (places.results / f"train-{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        )
         print(
             f"{name}: " + ("done" if code == 0 else f"exit {code}") + "".join(f"\n  {x}" for x in lines[-4:]),
             flush=True,
@@ -71,7 +73,7 @@ def finish(places: Places, part: str, found: Mapping[str, Path], failed: Sequenc
     (places.results / "weights").mkdir(exist_ok=True)
     for name, path in found.items():
         if path.is_file():
-            critic = path.with_name(f"{path.stem}_discriminator.safetensors").is_file()
+            critic = "teacher" in name and path.with_name(f"{path.stem}_discriminator.safetensors").is_file()
             target = convert(path, name, places.results / "weights", critic)
             shutil.copy(path.parent / "log.jsonl", places.results / f"{name}.jsonl")
             kept.append(target)

@@ -37,7 +37,9 @@ def work(arguments: Namespace) -> None:
         share = max(40.0, places.left / (1 if number else 1.7))
         with timed(f"training step in {precision}"):
             code = places.run(*words, seconds=share, log=f"train_step-{precision}")
-        print((places.results / f"train_step-{precision}.log").read_text()[-3000:], flush=True)
+        print(
+            (places.results / f"train_step-{precision}.log").read_text(encoding="utf-8")[-3000:], flush=True
+        )
         if code:
             print(f"train_step.py in {precision}: exit {code}", flush=True)
 

@@ -20,7 +20,8 @@ from srkd.degradation import make_degradation
 from srkd.engines import Engine, open_engine
 from srkd.errors import SrkdError, UsageError, choose
 from srkd.files import StrPath
-from srkd.remote import is_remote, localised, staged
+from srkd.remote import localised, staged
+from srkd.stores import is_remote
 from srkd.terminal import Progress, reports
 from srkd.upscaling.opening import Precision
 from srkd.weights.catalogue import find_weights

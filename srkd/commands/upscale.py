@@ -10,8 +10,9 @@ from srkd.engines import Cluster, Engine, open_engine
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath, check_path, describe_type, hash_file, is_file
 from srkd.images.formats import FORMATS, MEGAPIXELS
-from srkd.remote import is_remote, localised
+from srkd.remote import localised
 from srkd.runtimes.runner import Runner
+from srkd.stores import is_remote
 from srkd.terminal import Progress, on_stderr, reports, say
 from srkd.upscaling import tasks
 from srkd.upscaling.journal import Job, Journal

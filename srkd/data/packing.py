@@ -47,17 +47,7 @@ def pack(
         SrkdError: an image cannot be read.
     """
     if (folder / MANIFEST).is_file():
-        manifest = read_manifest(folder)
-        wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
-        # Sets that were packed before LR files were recorded have none.
-        keys = [key for key in {**wanted, **dict.fromkeys(DRAWN)} if key in manifest or key != LR_SOURCES]
-        differing = [key for key in keys if manifest.get(key) != wanted.get(key)]
-        if differing:
-            raise UsageError(
-                f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
-            )
-        say(f"{folder} is packed already: {len(manifest['images'])} images")
-        return manifest
+        return _packed_before(folder, request)
     appender = Appender(folder, (HR, LR), request)
     last = request.get("draws", 1) - 1
     # An image that is left out has one entry, any other one for each draw.
@@ -69,12 +59,8 @@ def pack(
         say(f"continuing after {packed} of {len(files)} images")
     total = len(files) - packed
     try:
-        left = files[packed:]
-        if cluster is None:
-            read = track(iter_pairs(left, request["scale"]), f"packing {total} images", total)
-            drawn = draw_all((pair for _, pair in read), request, done, jobs)
-        else:
-            drawn = track(_read_there(left, request, done, cluster), f"packing {total} images", total)
+        read = _read(files[packed:], request, done, jobs, cluster)
+        drawn = track(read, f"packing {total} images", total)
         for (pair, draws), (name, _) in zip(drawn, request["sources"][packed:], strict=True):
             if not isinstance(pair, SrkdError):
                 height, width = pair.lr.shape[:2]
@@ -105,6 +91,15 @@ def pack(
     return manifest
 
 
+def _read(
+    files: Sequence[Source], request: Mapping[str, Any], done: int, jobs: int, cluster: Cluster | None
+) -> Iterator[tuple[Pair | SrkdError, Iterable[Draw]]]:
+    """Reads and degrades images, in order. Of the first, `done` draws are there already."""
+    if cluster is not None:
+        return _read_there(files, request, done, cluster)
+    return draw_all((pair for _, pair in iter_pairs(files, request["scale"])), request, done, jobs)
+
+
 def _read_there(
     files: Sequence[Source], request: Mapping[str, Any], done: int, cluster: Cluster
 ) -> Iterator[tuple[Pair | SrkdError, Iterable[Draw]]]:
@@ -122,6 +117,21 @@ def _read_one(
     source, done = item
     ((pair, draws),) = draw_all([try_pair(source, request["scale"])], request, done, 1)
     return pair, list(draws)
+
+
+def _packed_before(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a folder that is packed; raises UsageError where it holds something else."""
+    manifest = read_manifest(folder)
+    wanted = json.loads(json.dumps(request))  # tuples become lists, as in the file
+    # Sets that were packed before LR files were recorded have none.
+    keys = [key for key in {**wanted, **dict.fromkeys(DRAWN)} if key in manifest or key != LR_SOURCES]
+    differing = [key for key in keys if manifest.get(key) != wanted.get(key)]
+    if differing:
+        raise UsageError(
+            f"{folder} holds a set of other {' and '.join(differing)} than asked for; give another folder"
+        )
+    say(f"{folder} is packed already: {len(manifest['images'])} images")
+    return manifest
 
 
 def _manifest(request: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Core ML: `.mlpackage` folders with an ML program of one size, for Apple's devices."""
 
+import contextlib
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Callable
@@ -31,15 +33,17 @@ def write_file(request: Request, path: Path) -> None:
     library, shape = import_coremltools(), request.shape
     traced = torch.jit.trace(request.fused, torch.zeros(shape.example))
     half = request.precision == "fp16"
-    package = library.convert(
-        traced,
-        inputs=[library.TensorType(name=shape.names[0], shape=shape.example, dtype=np.float32)],
-        outputs=[library.TensorType(name=shape.names[1], dtype=np.float32)],
-        convert_to="mlprogram",
-        compute_precision=library.precision.FLOAT16 if half else library.precision.FLOAT32,
-        minimum_deployment_target=library.target.iOS15,
-        skip_model_load=True,
-    )
+    # Its bars of progress go to standard error.
+    with contextlib.redirect_stderr(io.StringIO()):
+        package = library.convert(
+            traced,
+            inputs=[library.TensorType(name=shape.names[0], shape=shape.example, dtype=np.float32)],
+            outputs=[library.TensorType(name=shape.names[1], dtype=np.float32)],
+            convert_to="mlprogram",
+            compute_precision=library.precision.FLOAT16 if half else library.precision.FLOAT32,
+            minimum_deployment_target=library.target.iOS15,
+            skip_model_load=True,
+        )
     package.user_defined_metadata["srkd"] = request.describe()
     package.license = str(request.header["license"])
     package.short_description = f"Enlarges RGB images in [0, 1], channels first, {request.model.scale} times"
@@ -112,13 +116,18 @@ OPERATIONS: dict[str, Callable[[dict[str, Any]], Tensor]] = {
     "cast": lambda given: given["x"].to({"fp16": torch.float16, "fp32": torch.float32}[str(given["dtype"])]),
     "concat": lambda given: torch.cat(given["values"], int(given["axis"])),
     "conv": _convolve,
+    "leaky_relu": lambda given: F.leaky_relu(given["x"], float(given["alpha"])),
     "mul": lambda given: given["x"] * given["y"],
     "pixel_shuffle": lambda given: F.pixel_shuffle(given["x"], int(given["upscale_factor"])),
     "prelu": lambda given: F.prelu(given["x"], given["alpha"]),
     "real_div": lambda given: given["x"] / given["y"],
+    "reduce_mean": lambda given: given["x"].mean(
+        [int(axis) for axis in given["axes"]], keepdim=bool(given["keep_dims"])
+    ),
     "relu": lambda given: torch.relu(given["x"]),
     "sigmoid": lambda given: torch.sigmoid(given["x"]),
     "silu": lambda given: F.silu(given["x"]),
+    "stack": lambda given: torch.stack(given["values"], int(given["axis"])),
     "sub": lambda given: given["x"] - given["y"],
     "upsample_bilinear": lambda given: _enlarge(given, "bilinear"),
     "upsample_nearest_neighbor": lambda given: _enlarge(given, "nearest"),

@@ -166,7 +166,7 @@ def _measure(
         kind.write(again, draft)
     return [
         second.describe(),
-        f"fine-tuned for {steps} steps: plain int8 lost {first.loss:.2f} dB, not {second.loss:.2f}",
+        f"fine-tuned for {steps} steps: plain int8 lost {first.loss:.2f} dB, now {second.loss:.2f}",
     ]
 
 
@@ -247,7 +247,7 @@ def _count_memory(fused: nn.Module) -> float:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Inside, torch's exporters print nothing about their own business. Afterwards all is as it was."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.utils._pytree", "onnxscript")]
     # One thread at a time, so that the levels are restored, too.
     with ignoring_warnings():
         before = [logger.level for logger in loggers]

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ def feed(
         return
     stream = torch.cuda.Stream(device) if on_cuda else None
 
-    def send() -> tuple[Batch, list[Tensor], torch.cuda.Event | None] | None:
+    def send() -> tuple[Batch, list[Tensor], Any] | None:
         batch = next(batches, None)
         if batch is None:
             return None

@@ -24,16 +24,22 @@ _PACKAGES = ("srkd", "torch", "torchvision", "lightning-fabric", "numpy")
 
 def read_state(folder: Path) -> str | None:
     """What a run last said it was doing; None where it said nothing that can be read."""
-    return (read_facts(folder) or {}).get("state")
+    return _read_json(folder / STATE).get("state")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A file's mapping; empty where there is none, or something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def read_facts(folder: Path) -> dict[str, Any] | None:
     """A run's `run.json`; None where there is none, or one that cannot be read."""
-    try:
-        facts = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        return facts if {"state", "stage", "step"} <= facts.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
+    facts = _read_json(folder / STATE)
+    return facts if {"state", "stage", "step"} <= facts.keys() else None
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# Its functions of lists of tensors, which type checkers do not know.
+_lists: Any = torch
+
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrices are orthogonalised, for convolutions; Adam for what has one dimension.
@@ -53,8 +56,8 @@ class Muon(torch.optim.Optimizer):
                 gradients = [parameter.grad for parameter in parameters]
                 changes = compute(gradients, [self.state[parameter] for parameter in parameters], group)
                 if kind != "vectors":
-                    torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_sub_(parameters, changes, alpha=group["lr"])
+                    _lists._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                _lists._foreach_sub_(parameters, changes, alpha=group["lr"])
         return loss
 
 
@@ -66,8 +69,8 @@ def _matrix_changes(
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
     momenta = [state["momentum"] for state in states]
-    torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-    matrices = [each.flatten(1) for each in torch._foreach_lerp(gradients, momenta, group["momentum"])]
+    _lists._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+    matrices = [each.flatten(1) for each in _lists._foreach_lerp(gradients, momenta, group["momentum"])]
     on_gpu = matrices[0].is_cuda
     found = orthogonalize(torch.stack(matrices)) if on_gpu else map(orthogonalize, matrices)
     scale = 0.2 * max(matrices[0].shape) ** 0.5
@@ -83,12 +86,12 @@ def _vector_changes(
         state["step"] += 1
     first, second = group["betas"]
     means, squares = ([state[name] for state in states] for name in ("mean", "square"))
-    torch._foreach_lerp_(means, gradients, 1 - first)
-    torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - second)
+    _lists._foreach_lerp_(means, gradients, 1 - first)
+    _lists._foreach_lerp_(squares, _lists._foreach_mul(gradients, gradients), 1 - second)
     steps = [state["step"] for state in states]
-    roots = torch._foreach_sqrt(torch._foreach_div(squares, [1 - second**step for step in steps]))
-    torch._foreach_add_(roots, 1e-8)
-    return torch._foreach_div(torch._foreach_div(means, [1 - first**step for step in steps]), roots)
+    roots = _lists._foreach_sqrt(_lists._foreach_div(squares, [1 - second**step for step in steps]))
+    _lists._foreach_add_(roots, 1e-8)
+    return _lists._foreach_div(_lists._foreach_div(means, [1 - first**step for step in steps]), roots)
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:

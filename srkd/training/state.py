@@ -23,6 +23,8 @@ from srkd.training.schedules import cosine_rate
 from srkd.training.seeds import derive_seed
 from srkd.training.teachers import Teacher
 
+# Its functions of lists of tensors, which type checkers do not know.
+_lists: Any = torch
 Critics = Mapping[tuple[int, str, int], Discriminator]  # discriminators by (member, critic, copy)
 
 
@@ -294,8 +296,8 @@ def _average(decay: float):
 def move(averages: Sequence[Tensor], values: Sequence[Tensor], share: Tensor) -> None:
     """Moves averages towards values by a share `()`, which stays on the GPU: reading it would make the step
     wait for all that the GPU has yet to do."""
-    gaps = torch._foreach_sub(list(values), list(averages))
-    torch._foreach_add_(list(averages), torch._foreach_mul(gaps, share))
+    gaps = _lists._foreach_sub(list(values), list(averages))
+    _lists._foreach_add_(list(averages), _lists._foreach_mul(gaps, share))
 
 
 def _is_trained(loss: nn.Module) -> bool:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from srkd.files import explain_write_error, is_file
 from srkd.images.results import JOURNAL, read_journal
-from srkd.remote import available, find_mirror, send
+from srkd.remote import available, find_mirror
+from srkd.stores import send
 
 
 class Job(NamedTuple):

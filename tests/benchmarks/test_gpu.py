@@ -144,21 +144,26 @@ def test_bundles_hold_photographs_smaller_and_those_held_out_as_they_are(tmp_pat
     assert np.abs(webp - (255 - rise.astype(int))).mean() < 3
 
 
-def test_the_code_in_a_bundle_runs_without_what_is_large():
-    names = [name for name, _ in pack.code()]
-    assert {"srkd/cli.py", "benchmarks/gpu.sh", "weights/index.json", "tests/conftest.py"} <= set(names)
-    assert not [name for name in names if name.startswith("benchmarks/strategies/weights")]
+def test_the_first_bundle_has_the_code_and_the_second_what_tests_need():
+    first, second = ({name for name, _ in pack.code(for_tests)} for for_tests in (False, True))
+    assert {
+        "srkd/cli.py",
+        "benchmarks/gpu.sh",
+        "weights/index.json",
+        "weights/span_s_psnr.safetensors",
+    } <= first
+    assert {"tests/conftest.py", "weights/span_s_psnr.onnx"} <= second and not first & second
+    assert not [name for name in first | second if name.startswith("benchmarks/strategies/weights")]
 
 
 def test_trunks_are_stored_in_half_but_for_their_heads():
-    alex, shallow, whole = pack.trunks()
-    for tensors in (alex, shallow, whole):
-        kinds = {key: value.dtype for key, value in tensors.items()}
-        assert all((kind == torch.float16) == key.startswith("net.") for key, kind in kinds.items())
-    assert shallow.keys() < whole.keys() and not [key for key in shallow if key.startswith("net.slice4")]
+    members = dict(pack.trunks())
+    (vgg,) = (content for name, content in members.items() if name.endswith("vgg_shift_tolerant.pth"))
+    tensors = torch.load(io.BytesIO(vgg), weights_only=True)
+    assert all((value.dtype == torch.float16) == key.startswith("net.") for key, value in tensors.items())
     # A layer takes them as they are.
     layer = nn.Conv2d(3, 64, 3)
-    layer.load_state_dict({key: whole[f"net.slice1.0.{key}"] for key in ("weight", "bias")})
+    layer.load_state_dict({key: tensors[f"net.slice1.0.{key}"] for key in ("weight", "bias")})
     assert layer.weight.dtype == torch.float32
 
 

@@ -179,9 +179,9 @@ def test_core_ml_in_half_precision(tmp_path, networks, coreml, capsys):
 
 
 def test_a_core_ml_operation_that_is_not_known_here(tmp_path, networks, coreml, monkeypatch):
-    monkeypatch.delitem(coreml.OPERATIONS, "prelu")
+    monkeypatch.delitem(coreml.OPERATIONS, "leaky_relu")
     monkeypatch.setattr(sys, "platform", "linux")
-    with pytest.raises(SrkdError, match="Core ML's prelu cannot be checked here"):
+    with pytest.raises(SrkdError, match="Core ML's leaky_relu cannot be checked here"):
         srkd.export(str(networks["compact"]), format="coreml", size="8x8", out=str(tmp_path / "x.mlpackage"))
     assert not list(tmp_path.iterdir())
 

@@ -24,7 +24,7 @@ def test_a_folder_with_a_run_stays(tmp_path):
     with lock_run(tmp_path, resume=True):
         pass
     (tmp_path / "run.json").write_text('{"state": "finished"}')
-    with pytest.raises(UsageError, match="is finished"), lock_run(tmp_path, resume=True):
+    with pytest.raises(UsageError, match="is finished, and its last"), lock_run(tmp_path, resume=True):
         pass
     assert (tmp_path / "recipe.yaml").exists()
 

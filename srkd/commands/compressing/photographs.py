@@ -38,13 +38,14 @@ def split_photographs(data: StrPath, scale: int, val: StrPath | None) -> tuple[l
     if is_packed(data):
         raise UsageError(f"{data} is a packed data set; give the folder of photographs that it was made from")
     files = find_pairs(data, scale)
-    held: list[Source]
+    held: list[Source] = []
     if val is not None:
         held = find_pairs(val, scale)
         apart = {path.resolve() for path, _ in held}
         train = [source for source in files if source[0].resolve() not in apart]
     elif str(data) == "embedded":
-        train, held = files, [(path, None) for path in embedded_photos(EMBEDDED_TEST)]
+        train = files
+        held += [(path, None) for path in embedded_photos(EMBEDDED_TEST)]
     else:
         count = max(2, min(HELD, len(files) // 8))
         chosen = {round((k + 0.5) * len(files) / count - 0.5) for k in range(count)}

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from srkd import metrics
 from srkd.errors import UsageError, choose
 from srkd.files import StrPath, check_path, describe_type
-from srkd.remote import is_remote
 from srkd.runtimes.runner import Runner
+from srkd.stores import is_remote
 from srkd.upscaling.opening import BICUBIC, Device, open_runner
 from srkd.weights.catalogue import list_shipped
 
