@@ -122,8 +122,7 @@ def upscale(
     check_options(tile=side, quality=quality, crf=crf, threads=threads)
     check_options(megapixels=megapixels, sharpness=sharpness)
     size = parse_size(scale, width, height, fit)
-    if format != "keep" and f".{format}" not in FORMATS:
-        raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
+    _check_format(format)
     check_path("out", out)
     weights = weights or default_weights()
     check_path("weights", weights)
@@ -149,10 +148,13 @@ def upscale(
                 done = enlarge_all(enlarge, todo, size, None if plan.alone else journal)
         # Standard output has the image only now.
         with on_stderr() if shown == STANDARD_OUTPUT else contextlib.nullcontext():
-            asked = size if size.in_pixels or size.scale else Size(model.scale)
-            how = f"{asked.describe()} with {model.name} ({model.runtime})"
-            _report(plan, todo, done, how, shown)
+            _report(plan, todo, done, f"{_describe(size, model, len(plan.jobs) - len(todo))} -> {shown}")
         return [] if shown == STANDARD_OUTPUT or is_remote(out) else done.made
+
+
+def _check_format(format: str) -> None:
+    if format != "keep" and f".{format}" not in FORMATS:
+        raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
 
 
 def _prepare(
@@ -209,13 +211,18 @@ def _leave_out_done(plan: Plan, journal: Journal, overwrite: bool) -> list[Job]:
     return todo
 
 
-def _report(plan: Plan, todo: Sequence[Job], done: Outcome, how: str, shown: str) -> None:
+def _describe(size: Size, model: Runner | Facts, before: int) -> str:
+    """How images were enlarged, and how many were before."""
+    asked = size if size.in_pixels or size.scale else Size(model.scale)
+    earlier = f", {before} were done before" if before else ""
+    return f"{asked.describe()} with {model.name} ({model.runtime}){earlier}"
+
+
+def _report(plan: Plan, todo: Sequence[Job], done: Outcome, how: str) -> None:
     """Says what was done, and raises SrkdError where something failed."""
     more = done.images - len(done.failures) - len(done.made)
-    before = len(plan.jobs) - len(todo)
     made = _count([job for job in todo if job.target in done.made], more)
-    earlier = f", {before} were done before" if before else ""
-    say(f"upscaled {made} {how}{earlier} -> {shown}")
+    say(f"upscaled {made} {how}")
     what = "images or folders" if plan.failures else "images"
     _complain([*plan.failures, *done.failures], done.images + len(plan.failures), what)
 
