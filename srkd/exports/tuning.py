@@ -19,26 +19,37 @@ _SIDE, _BATCH, _RATE = 48, 4, 1e-4
 
 
 class _FakeInt8(nn.Module):
-    """A convolution as it is computed in int8: its input rounded to 255 steps between fixed bounds, its
-    kernels to 127 on either side of zero, each channel by itself. Gradients pass as if nothing was."""
+    """A convolution as it is computed in int8: what goes in and what comes out rounded to 255 steps between
+    fixed bounds, its kernels to 127 on either side of zero, each channel by itself. Gradients pass as if
+    nothing were rounded."""
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         self.conv, self.watching = conv, True
-        self.low, self.high = 0.0, 0.0
+        self.taken, self.given = (0.0, 0.0), (0.0, 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.watching:
-            self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
-            return self.conv(x)
-        step = max(self.high - self.low, 1e-8) / 255
-        x = torch.fake_quantize_per_tensor_affine(x, step, round(-self.low / step), 0, 255)
-        weight = self.conv.weight
-        steps = (weight.detach().abs().amax((1, 2, 3)) / 127).clamp_min(1e-8)
-        zeros = torch.zeros_like(steps, dtype=torch.int32)
-        weight = torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -127, 127)
         conv = self.conv
-        return F.conv2d(x, weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        if self.watching:
+            found = conv(x)
+            self.taken, self.given = _widen(self.taken, x), _widen(self.given, found)
+            return found
+        steps = (conv.weight.detach().abs().amax((1, 2, 3)) / 127).clamp_min(1e-8)
+        zeros = torch.zeros_like(steps, dtype=torch.int32)
+        weight = torch.fake_quantize_per_channel_affine(conv.weight, steps, zeros, 0, -127, 127)
+        x = _round(x, self.taken)
+        found = F.conv2d(x, weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+        return _round(found, self.given)
+
+
+def _widen(bounds: tuple[float, float], x: Tensor) -> tuple[float, float]:
+    return min(bounds[0], float(x.min())), max(bounds[1], float(x.max()))
+
+
+def _round(x: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """To 255 steps between bounds, of which one is zero."""
+    step = max(bounds[1] - bounds[0], 1e-8) / 255
+    return torch.fake_quantize_per_tensor_affine(x, step, round(-bounds[0] / step), 0, 255)
 
 
 def tune(
