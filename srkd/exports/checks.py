@@ -130,8 +130,8 @@ def measure_precision(run: Run, plain: Run, scale: int) -> Measured:
         own.append(psnr(ours, pair.hr, protocol))
         full.append(psnr(theirs, pair.hr, protocol))
         between.append(psnr(ours, theirs, protocol))
-    means = (float(np.mean(values)) for values in (own, full, between))
-    return Measured(*means, len(own), float(np.median(times)))
+    ours_db, full_db, between_db = (float(np.mean(values)) for values in (own, full, between))
+    return Measured(ours_db, full_db, between_db, len(own), float(np.median(times)))
 
 
 def check_loss(found: Measured) -> None:

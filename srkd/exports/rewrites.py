@@ -17,6 +17,8 @@ class SplitPReLU(nn.Module):
         `(N, C, H, W)` to the same.
     """
 
+    slope: Tensor
+
     def __init__(self, layer: nn.PReLU):
         super().__init__()
         self.register_buffer("slope", layer.weight.detach().clone().reshape(1, -1, 1, 1))
@@ -36,6 +38,8 @@ class TransposedShuffle(nn.Module):
         scale: the factor.
         channels: those that it returns.
     """
+
+    weight: Tensor
 
     def __init__(self, scale: int, channels: int):
         super().__init__()
