@@ -384,7 +384,7 @@ def compare_untrained(tmp_path, monkeypatch, photos, weights, networks):
     script = tmp_path / "python"
     script.write_text(f"""#!{sys.executable}
 import json, pathlib, shutil, sys, yaml
-file = pathlib.Path(sys.argv[-1])
+file = pathlib.Path(sys.argv[sys.argv.index("srkd.training") + 1])
 out = pathlib.Path(yaml.safe_load(file.read_text())["out"])
 out.mkdir(parents=True)
 shutil.copy(file, out / "given.yaml")

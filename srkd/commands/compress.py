@@ -130,7 +130,7 @@ def compress(
     """
     given = dict(locals())
     formats = _as_list(format)
-    _check(formats, hours, threads, seed, degradation)
+    _check(formats, hours, threads, seed, scale, degradation)
     check_device(device)
     from srkd.commands.compressing.pipeline import Pipeline
     from srkd.commands.compressing.steps import open_steps
@@ -144,7 +144,7 @@ def compress(
         raise
 
 
-def _check(formats: Sequence[str], hours: Any, threads: Any, seed: Any, degradation: Any) -> None:
+def _check(formats: Sequence[str], hours: Any, threads: Any, seed: Any, scale: Any, degradation: Any) -> None:
     for name in formats:
         if name not in _FORMATS:
             raise UsageError(f"unknown format '{name}'; choose from: {', '.join(_FORMATS)}")
@@ -153,6 +153,8 @@ def _check(formats: Sequence[str], hours: Any, threads: Any, seed: Any, degradat
     if threads is not None:
         check_whole("--threads", threads, 1)
     check_whole("--seed", seed, 0)
+    if scale is not None:
+        check_whole("--scale", scale, 2, 4)
     if degradation is not None:
         make_degradation(degradation)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from srkd.arguments import check_whole
 from srkd.errors import UsageError
 from srkd.files import StrPath
 from srkd.terminal import Progress, reports, say
@@ -100,8 +101,7 @@ def export(
         raise UsageError(f"{chosen.asked} takes one network, not {len(several)}; call srkd export for each")
     if calibrate is not None and precision != "int8":
         raise UsageError("--calibrate needs --precision int8")
-    if not 0 <= tune <= 1_000_000:
-        raise UsageError(f"--tune takes a number of steps, 0 for none, not {tune}")
+    check_whole("tune", tune, 0, 1_000_000)
     return _export_file(several[0], chosen, precision, calibrate, branch, license, out, tune, progress)
 
 

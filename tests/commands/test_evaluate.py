@@ -122,7 +122,7 @@ def test_paths_silence_and_progress(photos, tmp_path, capsys):
         ({"lpips": None}, "lpips must be a text, not a NoneType"),
         ({"scale": 2.5}, "scale must be a whole number from 1 to 64, not 2.5"),
         ({"lpips": "st-lpips-vgg,best"}, "unknown LPIPS variant 'best'; choose from: "),
-        ({"device": "tpu"}, "unknown device 'tpu'; choose from: auto, cpu, cuda, mps"),
+        ({"device": "tpu"}, "unknown device 'tpu'; choose from: auto, cpu, mps, cuda"),
     ],
 )
 def test_wrong_arguments_are_one_line(photos, options, message):
