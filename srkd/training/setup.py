@@ -188,12 +188,16 @@ def launched(recipe: Recipe) -> Iterator[Fabric]:
         UsageError: the device or the precision cannot be had.
     """
     threads = torch.get_num_threads()
+    alone = recipe.devices * recipe.nodes == 1
     try:
         fabric = make_fabric(recipe)
         fabric.launch()
         with contextlib.nullcontext() if fabric.is_global_zero else silence():
             yield fabric
     finally:
+        # Left to the end of the process, gloo's threads now and then abort it.
+        if not alone and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
 

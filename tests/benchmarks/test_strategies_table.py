@@ -96,7 +96,7 @@ def test_plan_has_the_controls_of_the_methods_and_equal_steps(compare_untrained)
     assert [critic.copies for critic in mutual.critics.values()] == [2]
     assert {sum(stage.steps for stage in each.values()) for each in stages.values()} == {400}
     for stage in (stage for each in stages.values() for stage in each.values()):
-        options = {"trunk": "st-vgg", "layers": ["relu1_2", "relu2_2", "relu3_3"]}
+        options = {"trunk": "st-vgg", "layers": ["relu1_2", "relu2_2", "relu3_3"], "shift": 1}
         assert stage.losses["perceptual"].options == options and (stage.batch, stage.crop) == (4, 96)
 
 

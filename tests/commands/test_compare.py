@@ -171,7 +171,7 @@ def test_ctrl_c_waits_for_the_run_to_save(base, tmp_path, monkeypatch, capfd):
         "import os, signal, sys, time",
         "def save(*_):",
         "    time.sleep(0.3)",
-        "    open(sys.argv[-1] + '.saved', 'w').close()",
+        "    open(sys.argv[-2] + '.saved', 'w').close()",
         "    os._exit(130)",
         "signal.signal(signal.SIGINT, save)",
         "os.kill(os.getppid(), signal.SIGINT)",

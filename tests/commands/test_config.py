@@ -67,7 +67,7 @@ IMPOSSIBLE = [
     ({"seed": "many"}, "seed: expected int, not 'many'"),
     ({"steps": 0}, "steps must be at least 1"),
     ({"clip": float("nan")}, "clip must be positive"),
-    ({"device": "abacus"}, "'abacus' is not one of auto"),
+    ({"device": "abacus"}, "unknown device 'abacus'; choose from: auto, "),
     ({"scale": 5}, "scale must be 2, 3 or 4"),
     ({"compile": "yes"}, "compile: expected true or false"),
     ({"teacher": [1]}, "teacher: expected a text, not 1"),

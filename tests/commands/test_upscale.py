@@ -5,6 +5,7 @@ import sys
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from srkd.images.photo import Photo
 from srkd.images.reading import read_image
 from srkd.runtimes.runner import Part
 from srkd.upscaling import outputs, tasks
+from srkd.upscaling.opening import Purpose
+from srkd.weights.catalogue import list_shipped
 
 
 def bomb(path: Path, side: int) -> Path:
@@ -181,6 +184,17 @@ def test_format_and_quality(tmp_path, photo):
         bicubic(folder / "in.png", tmp_path / f"{q}.jpg", quality=q).stat().st_size for q in (20, 60, 95)
     ]
     assert sizes == sorted(sizes) and sizes[0] < sizes[2] / 2
+
+
+def test_weights_by_what_the_images_are(fails, tmp_path, photo, capsys):
+    source = tmp_path / "x.png"
+    Image.fromarray(photo[:16, :16]).save(source)
+    for purpose in get_args(Purpose):
+        (name,) = (name for name, entry in list_shipped().items() if entry.get("for") == purpose)
+        assert main(["upscale", str(source), "-o", str(tmp_path / f"{name}.png"), "--for", purpose]) == 0
+        assert f"with {name} " in capsys.readouterr().out
+    given = ["upscale", source, "-o", tmp_path / "a.png", "--for", "sharp", "-w", "bicubic"]
+    assert "leave out --weights" in fails(2, *given)
 
 
 def test_an_image_too_long_for_its_format(fails, tmp_path):

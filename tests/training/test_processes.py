@@ -46,6 +46,7 @@ both = fabric.all_gather(flat)
 assert flat.isfinite().all() and torch.equal(both[0], both[1]), (both[0] - both[1]).abs().max()
 fabric.barrier()
 print("in step", flat.numel())
+torch.distributed.destroy_process_group()
 """
 
 
