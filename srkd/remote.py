@@ -3,6 +3,7 @@
 A place that is not local is mirrored: a temporary folder gets a file of no content, but of the right name and
 size, for each file there, so that all that looks for files by their names works as on any folder. A file's
 content is there only while it is read (`available`), and a result only until it is delivered (`delivered`).
+So are tar archives, where a function takes their images as a folder's.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from srkd.archives import SUFFIX, list_archive, read_member
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
 from srkd.stores import MAGIC, clean, explain, is_remote, list_store, open_store, send
@@ -28,11 +30,13 @@ class Mirror(NamedTuple):
         folder: the local one.
         url: the place, as it was given; of a single file, that file's.
         single: whether it is a single file, which lies in the folder.
+        archive: whether the place is a tar archive, of a path or URL.
     """
 
     folder: Path
     url: str
     single: bool = False
+    archive: bool = False
 
     def locate(self, path: Path) -> str:
         """Where a path of the folder lies, as a URL."""
@@ -63,19 +67,23 @@ def adopt(mirrors: Sequence[Mirror]) -> None:
 
 
 @contextlib.contextmanager
-def localised(inputs: Sequence[StrPath], out: StrPath | None = None) -> Iterator[tuple[list[StrPath], Any]]:
+def localised(
+    inputs: Sequence[StrPath], out: StrPath | None = None, *, unpack: bool = False
+) -> Iterator[tuple[list[StrPath], Any]]:
     """Yields inputs and an output with mirrors in the place of URLs. What is printed inside, and errors, name
     the URLs, without credentials.
 
     Args:
         inputs: files, folders, globs.
         out: a folder, or a file by its suffix.
+        unpack: tar archives, or a glob of them, become a folder of their files.
 
     Raises:
         UsageError: a package is missing, nothing is there, or nothing can be written there.
-        SrkdError: the store cannot be reached.
+        SrkdError: the store cannot be reached, or an archive is damaged.
     """
-    if not any(map(is_remote, [*inputs, out])):
+    packed = [place for place in inputs if unpack and str(place).endswith(SUFFIX)]
+    if not packed and not any(map(is_remote, [*inputs, out])):
         yield list(inputs), out
         return
     with contextlib.ExitStack() as stack:
@@ -93,6 +101,11 @@ def localised(inputs: Sequence[StrPath], out: StrPath | None = None) -> Iterator
         try:
             local: list[StrPath] = []
             for number, place in enumerate(inputs):
+                if place in packed:
+                    folder = top / str(number) / "shards"
+                    made += _mirror_archives(str(place), folder)
+                    local.append(folder)
+                    continue
                 if not is_remote(place):
                     local.append(place)
                     continue
@@ -172,6 +185,28 @@ def _mirror(url: str, folder: Path) -> tuple[Mirror, list[StrPath]]:
     return mirror, [folder / name for name in sorted(files)] if magic else [folder]
 
 
+def _mirror_archives(place: str, folder: Path) -> list[Mirror]:
+    """A mirror of each archive that a path, URL or glob names, in a folder."""
+    if not MAGIC.search(place):
+        names = {"": place}
+    elif is_remote(place):
+        base = place[: MAGIC.search(place).start()].rpartition("/")[0]  # pyright: ignore[reportOptionalMemberAccess]  # it has matched
+        names = {name: f"{base}/{name}" for name in list_store(place)}
+    else:
+        base = Path(place[: MAGIC.search(place).start()] + "x").parent  # pyright: ignore[reportOptionalMemberAccess]  # as above
+        found = base.glob(Path(place).relative_to(base).as_posix())
+        names = {path.relative_to(base).as_posix(): str(path) for path in found}
+    if not names:
+        raise UsageError(f"nothing matches {clean(place)}")
+    mirrors = []
+    for name, archive in sorted(names.items()):
+        mirror = Mirror(folder / name.removesuffix(SUFFIX), archive, archive=True)
+        _hollow(mirror.folder, list_archive(archive))
+        mirrors.append(mirror)
+    # For messages about all of them.
+    return mirrors if names.keys() == {""} else [*mirrors, Mirror(folder, place)]
+
+
 def _mirror_output(url: str, folder: Path) -> tuple[Mirror, Path]:
     """A mirror of where results go, and the folder or file in it that stands for the output."""
     fs, root = open_store(url)
@@ -226,6 +261,10 @@ def find_mirror(path: Path) -> Mirror | None:
 
 
 def _fetch(mirror: Mirror, path: Path) -> None:
+    if mirror.archive:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(read_member(mirror.url, path.relative_to(mirror.folder).as_posix()))
+        return
     url = mirror.locate(path)
     fs, place = open_store(url)
     try:

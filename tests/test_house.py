@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"srkd", "errors", "files", "arguments", "terminal"},
     {"stores"},
+    {"archives"},
     {"remote"},
     {"engines"},
     *(

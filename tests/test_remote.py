@@ -4,6 +4,7 @@ import functools
 import http.server
 import json
 import shutil
+import tarfile
 import threading
 
 import pytest
@@ -161,6 +162,53 @@ def test_a_set_is_packed_from_and_into_a_store(photos, teacher, tmp_path, store,
     plain = {name: data for name, data in contents(tmp_path / "plain").items() if name != LOCK}
     assert stored(store, "/packed") == plain
     assert not list((tmp_path / "cache" / "srkd" / "remote").iterdir())
+
+
+@pytest.fixture
+def shards(photos, tmp_path):
+    """A folder with the photographs in two tar archives, and one with the same in folders."""
+    plain, packed = tmp_path / "plain", tmp_path / "shards"
+    packed.mkdir()
+    for number, path in enumerate(sorted(photos.iterdir())):
+        folder = plain / f"{number % 2:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+        with tarfile.open(packed / f"{folder.name}.tar", "a") as archive:
+            archive.add(path, f"./{path.name}")
+            archive.addfile(tarfile.TarInfo(f"../{path.name}"))
+    return packed, plain
+
+
+@pytest.mark.parametrize("options", [{}, {"degradation": "web", "jobs": 2, "draws": 2}])
+def test_shards_are_packed_as_their_images_in_folders_are(shards, tmp_path, store, options):
+    packed, plain = shards
+    upload(store, packed, "/in")
+    srkd.prepare(plain, tmp_path / "a", **options)
+    srkd.prepare(str(packed / "*.tar"), tmp_path / "b", **options)
+    srkd.prepare("memory://in/*.tar", tmp_path / "c", **options)
+    expected = contents(tmp_path / "a")
+    assert contents(tmp_path / "b") == expected and contents(tmp_path / "c") == expected
+    assert len(srkd.prepare(packed / "0000.tar", tmp_path / "d")["images"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("0000.tar", r"0000\.tar is no tar archive, or is damaged: unexpected end of data"),
+        ("text.tar", r"text\.tar is no tar archive, or is damaged"),
+        ("none.tar", r"there is no .*none\.tar$"),
+        ("none*.tar", r"nothing matches .*none\*\.tar$"),
+        ("empty*.tar", r"empty\*\.tar holds no images"),
+    ],
+)
+def test_shards_that_are_none_are_one_line(shards, tmp_path, name, message):
+    folder, _ = shards
+    (folder / "0000.tar").write_bytes((folder / "0000.tar").read_bytes()[:2000])
+    (folder / "text.tar").write_text("text")
+    tarfile.open(folder / "empty.tar", "w").close()
+    with pytest.raises(SrkdError, match=message) as caught:
+        srkd.prepare(str(folder / name), tmp_path / "out")
+    assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "out").exists()
 
 
 def test_a_benchmark_in_a_store_is_scored_as_on_disk(photos, tmp_path, store):

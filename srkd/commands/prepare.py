@@ -60,7 +60,8 @@ def prepare(
     Args:
         data: folder of HR photographs, in subfolders too (LR is made by MATLAB's bicubic), or with HR and LR
             inside (as DIV2K, BasicSR, RealSR and others have them), or `embedded`; or the URL of such a
-            folder, such as s3://bucket/photos/.
+            folder, such as s3://bucket/photos/. Tar archives by name or glob too, such as the shards of
+            WebDataset, 'shards/*.tar'.
         out: folder to write; it takes about the images' width x height x 3 bytes. For a URL, the set is
             packed in the user's cache, and put there when it is whole.
         scale: the super-resolution factor, 2, 3 or 4.
@@ -105,7 +106,8 @@ def prepare(
     listed = read_hash_list(Path(val)) if val is not None else None
     named = [teacher] if isinstance(teacher, str | Path) else teacher or []
     asked = [Wanted(find_weights(name), teacher_precision, precision, tile, clean_target) for name in named]
-    with localised([data, lr] if lr is not None else [data]) as ((place, *small), _), _place(out) as folder:
+    given = [data] if lr is None else [data, lr]
+    with localised(given, unpack=True) as ((place, *small), _), _place(out) as folder:
         _check_folder(folder)
         files = find_pairs(place, scale, small[0] if small else None, skip_bad, only_hr=mix is not None)
         if dry_run:
