@@ -13,6 +13,7 @@ import pytest
 import srkd
 from srkd import SrkdError, UsageError
 from srkd.cli import find_commands
+from srkd.commands import quickstart
 from srkd.commands.comparing import checks
 from srkd.exports import writing
 from srkd.recipe import RunOptions
@@ -69,6 +70,7 @@ def arguments(photos, weights, tmp_path, monkeypatch) -> Callable[..., dict[str,
         raise UsageError("nothing is trained")
 
     monkeypatch.setattr(run_module, "run", stop)
+    monkeypatch.setattr(quickstart, "compress", stop)
     monkeypatch.setattr(checks, "rehearse", stop)
     monkeypatch.setattr(writing, "write_draft", lambda *_: None)
     monkeypatch.chdir(tmp_path)

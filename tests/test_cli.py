@@ -178,7 +178,7 @@ def test_wrong_paths(fails, tmp_path, photos, weights):
     )
     assert "no weights file" in fails(2, "export", tmp_path / "no.safetensors")
     assert "no recipe" in fails(2, "train", photos, "--config", "no.yaml")
-    assert "not an empty folder" in fails(2, "quickstart", photos)
+    assert "is not empty" in fails(2, "quickstart", photos)
     assert not (tmp_path / "r").exists() and not (tmp_path / "x.png").exists()
 
 

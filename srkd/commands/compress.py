@@ -138,7 +138,7 @@ def compress(
     request = _make_request(given)
     try:
         with open_steps(Path(out)) as steps:
-            return _run(Pipeline(request, steps), formats, dry_run, _describe_command(given))
+            return _run(Pipeline(request, steps), formats, dry_run, describe_command(given))
     except KeyboardInterrupt:
         say(f"what is done is kept in {out}; the same command continues")
         raise
@@ -249,7 +249,7 @@ def _as_list(value: Sequence[str] | str | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
-def _describe_command(given: Mapping[str, Any]) -> str:
+def describe_command(given: Mapping[str, Any]) -> str:
     """The command line that does the same again."""
     words = ["srkd", "compress", str(given["teacher"]), str(given["data"])]
     for name, parameter in inspect.signature(compress).parameters.items():
@@ -262,6 +262,6 @@ def _describe_command(given: Mapping[str, Any]) -> str:
         if value is True:
             words.append(option)
             continue
-        for one in [value] if isinstance(value, str | Path | int | float | dict) else value:
+        for one in value if isinstance(value, list | tuple) else [value]:
             words += [option, str(one)]
     return shlex.join(words)

@@ -1,5 +1,4 @@
-"""The page of `srkd compress`: the budget and what was reached, quality, crops, the search, training, hours.
-The page of `srkd compress`: the budget and what was reached, quality, crops, the search, training, hours."""
+"""The page of `srkd compress`: budget, what was reached, quality, crops, the search, training, hours."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from srkd.reports.templates import render
 def write_page(
     path: Path,
     texts: Mapping[str, Any],
-    runs: Mapping[str, Path],
+    runs: Mapping[str, Sequence[Path]],
     crops: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
     """Writes the page.
@@ -23,7 +22,7 @@ def write_page(
     Args:
         path: the file.
         texts: the values of the template's other variables.
-        runs: run folders by label, whose logs are drawn.
+        runs: run folders by label, whose logs are drawn one behind the other.
         crops: for each photograph, equal-sized crops `(H, W, 3)` uint8 by caption.
     """
     write_text(path, render("compression.html.j2", crops=crops, curves=plot_curves(runs), **texts))

@@ -1,49 +1,25 @@
-"""A self-contained HTML page of a run: scores, crops side by side, and training curves."""
+"""What self-contained HTML pages of runs show: training curves, and where photographs are busiest."""
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from srkd.files import write_text
 from srkd.metrics.scores import luma
-from srkd.reports.templates import render
 
 # Of each quantity and run: steps and values.
 Series = dict[str, dict[str, list[tuple[float, float]]]]
 
 
-def write_report(
-    path: Path,
-    title: str,
-    notes: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-    curves: Sequence[str],
-    crops: Mapping[str, Mapping[str, np.ndarray]],
-) -> None:
-    """Writes the page.
+def plot_curves(runs: Mapping[str, Sequence[Path]]) -> list[str]:
+    """Plots the logs of several trainings together: validation PSNR first, then each loss. Stages, and the
+    runs of a training, follow one another on the axis of steps.
 
     Args:
-        path: the file.
-        title: its heading.
-        notes: paragraphs below the heading.
-        rows: the table: mappings with equal keys, the first of which names the row.
-        curves: plots as SVG texts.
-        crops: for each image, equal-sized crops `(H, W, 3)` uint8 by caption.
-    """
-    page = render("report.html.j2", title=title, notes=notes, rows=rows, curves=curves, crops=crops)
-    write_text(path, page)
-
-
-def plot_curves(runs: Mapping[str, Path]) -> list[str]:
-    """Plots the logs of several runs together: validation PSNR first, then each loss. Stages follow one
-    another on the axis of steps.
-
-    Args:
-        runs: run folders by label.
+        runs: each training's run folders by label.
 
     Returns:
         SVG texts.
@@ -75,15 +51,14 @@ def plot_curves(runs: Mapping[str, Path]) -> list[str]:
     return [text[text.index("<svg") :]]
 
 
-def _read_series(runs: Mapping[str, Path]) -> Series:
+def _read_series(runs: Mapping[str, Sequence[Path]]) -> Series:
     series: Series = {}
-    for label, folder in runs.items():
+    for label, folders in runs.items():
         offset, last, stage, number = 0, 0, None, 0
         seen: dict[str, int] = {}
-        for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            if entry["stage"] != stage:
-                offset, stage, number = offset + last, entry["stage"], number + 1
+        for folder, entry in _read_logs(folders):
+            if (folder, entry["stage"]) != stage:
+                offset, stage, number = offset + last, (folder, entry["stage"]), number + 1
             last = entry["step"]
             values = dict(entry.get("losses", {}))
             if "psnr" in entry:
@@ -96,6 +71,12 @@ def _read_series(runs: Mapping[str, Path]) -> Series:
                 seen[name] = number
                 points.append((offset + last, value))
     return series
+
+
+def _read_logs(folders: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for folder in folders:
+        for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
+            yield folder, json.loads(line)
 
 
 def busiest_window(image: np.ndarray, side: int) -> tuple[int, int]:

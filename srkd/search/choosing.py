@@ -105,6 +105,8 @@ class Searcher:
         self.budgets, self.place, self.profile = list(budgets), place, profile
         self.times = [b for b in budgets if b.kind == "time"]
         sizes = list(dict.fromkeys(b.size for b in self.times if b.size))
+        # Parameters and multiply-accumulates are known without writing a file.
+        self.counted = all(b.kind in ("parameters", "macs") for b in budgets)
         self.watch = Stopwatch(place, scale, sizes, folder)
         self.candidates = list_candidates(scale, architectures)
         self.scale, self.latency = scale, None
@@ -118,7 +120,7 @@ class Searcher:
             notes.append(f"times: predicted from {self.profile.machine}, {self.latency.describe()}")
         elif self.times:
             self._measure_spread()
-        if self.profile is None:
+        if self.profile is None and not self.counted:
             self._check_best()
             if self.latency is not None:
                 fast = sum(1 for name, _ in self.watch.times)
@@ -137,7 +139,7 @@ class Searcher:
 
     def _is_checked(self, row: Row) -> bool:
         """Whether a row may be chosen: what is measured here must have been."""
-        return self.profile is not None or row.candidate.name in self.watch.bytes
+        return self.profile is not None or self.counted or row.candidate.name in self.watch.bytes
 
     def _rows(self) -> list[Row]:
         rows = []
@@ -183,8 +185,8 @@ class Searcher:
         ] or self.candidates[:1]
 
     def _measure_spread(self) -> None:
-        """Measures a few networks of each architecture, up to what the budget may allow, and fits the model.
-        Measures a few networks of each architecture, up to what the budget may allow, and fits the model."""
+        """Measures a few networks of each architecture, up to what the budget may allow, and fits the
+        model."""
         possible = self._possible()
         names = list(dict.fromkeys(one.architecture for one in possible))
         by_name = {name: [one for one in possible if one.architecture == name] for name in names}

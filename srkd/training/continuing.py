@@ -11,6 +11,7 @@ from srkd.recipe import Recipe
 from srkd.terminal import say
 from srkd.training.checkpoints import check_same_recipe
 from srkd.training.logs import read_state
+from srkd.training.outputs import weights_path
 from srkd.training.requirements import resolve
 from srkd.training.schedules import cosine_rate
 
@@ -43,12 +44,14 @@ def continue_from(folder: Path, saved: Mapping[str, Any], recipe: Recipe, allow_
         key for key in names[: names.index(name)] if done.get(key, stages[key].steps) != stages[key].steps
     ]
     if earlier:
-        kept = {key: {"steps": done[key]} for key in earlier}
-        recipe = replace(recipe, stages=merge(recipe.stages, kept, "stages"))
+        shorter = {key: {"steps": done[key]} for key in earlier}
+        recipe = replace(recipe, stages=merge(recipe.stages, shorter, "stages"))
         stages = resolve(recipe)
     at_end = name == names[-1] and saved["step"] == done.get(name)
     further = at_end and stages[name].steps > saved["step"]
-    if at_end and not further and read_state(folder) == "finished":
+    # One whose weights are gone ends once more, and writes them.
+    kept = weights_path(recipe, name).is_file()
+    if at_end and not further and kept and read_state(folder) == "finished":
         raise UsageError(
             f"the run in {folder} is finished, with {saved['step']} steps of {name}; for more, give --resume "
             f"and --steps of more than {saved['step']}, or give another --out"

@@ -36,6 +36,24 @@ def test_an_interrupted_step_finds_its_files(tmp_path, capsys):
     assert "continuing" in capsys.readouterr().out
 
 
+def test_a_step_whose_output_is_gone_is_done_again(tmp_path, capsys):
+    def work(place):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "file").touch()
+        return {"name": "file"}
+
+    def do():
+        with open_steps(tmp_path) as steps:
+            steps.do("one", "the first", {}, work, lambda found: [steps.place("one") / found["name"]])
+        return capsys.readouterr().out
+
+    do()
+    place = tmp_path / "work" / "one"
+    (place / "file").unlink()
+    assert f"{place / 'file'} is missing: this step is done again" in do()
+    assert (place / "file").is_file() and "done before" in do()
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_changed_input_begins_again_and_is_said(tmp_path, capsys, finished):
     def work(place):

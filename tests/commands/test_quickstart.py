@@ -1,70 +1,51 @@
 """The quickstart: in miniature, and as it is."""
 
-import json
 import re
-from dataclasses import replace
+import shlex
 
 import pytest
 
-from srkd import load_generator, quickstart
+import srkd
+from srkd.cli import main
 from srkd.commands import quickstart as quickstart_command
-from srkd.images.reading import read_image
-from srkd.recipe import Recipe
-from srkd.training import run as run_module
-
-MODELS = ["bicubic", "student, pretrained", "control, transfer", "control, fine-tuned"]
 
 
-def check(folder, strategy):
-    """That all is there; gives the scores."""
-    scores = json.loads((folder / "scores.json").read_text())
-    expected = [*MODELS, f"{strategy}, transfer", f"{strategy}, fine-tuned"]
-    assert list(scores["scores"])[:-1] == expected and list(scores["scores"])[-1].startswith("teacher")
-    for result in scores["scores"].values():
-        assert result["mean"].keys() == {"psnr", "ssim", "st-lpips-alex"} and len(result["images"]) == 3
-    page = (folder / "report.html").read_text()
+def check(found, photographs):
+    """That all is there."""
+    assert found.files.keys() == {"safetensors", "onnx"}
+    assert all(path.is_file() for path in found.files.values())
+    assert [row["model"] for row in found.scores] == ["bicubic", "control", "student", "teacher"]
+    page = found.report.read_text(encoding="utf-8")
     assert not re.search(r"(src|href)=.(?!data:image/png;base64,)(?!#)", page.replace("xlink:", ""))
-    assert page.count("<figure>") == 3 * 6 and "<svg" in page and "validation PSNR" in page
-    assert f"{scores['scores']['bicubic']['mean']['psnr']:.2f}" in page
-    assert load_generator(folder / "student.safetensors").info["strategy"] == strategy
-    assert read_image(folder / "upscaled.png").shape == (300 * 4, 451 * 4, 3)
-    assert (folder / "student.onnx").is_file()
-    return scores
+    assert page.count("<figure>") == photographs * 6 and "<svg" in page and "validation PSNR" in page
+    assert f"{found.scores[0]['psnr']:.2f}" in page
+    assert srkd.load_generator(found.files["safetensors"]).info["strategy"] == "gan2g"
 
 
-def test_quickstart_in_miniature(tmp_path, monkeypatch):
-    """With the strategy that needs most; the default one runs below as it is."""
-    resolve = Recipe.resolve
-
-    def resolve_short(recipe):
-        return {name: replace(stage, steps=2, crop=48, batch=2) for name, stage in resolve(recipe).items()}
-
-    monkeypatch.setattr(Recipe, "resolve", resolve_short)
-    monkeypatch.setattr(quickstart_command, "list_shipped", dict)
-    quickstart(str(tmp_path / "out"), strategy="gan2gan")
-    check(tmp_path / "out", "gan2gan")
+def test_it_is_the_compress_command_that_it_prints(quick, tmp_path, monkeypatch, capsys):
+    small = srkd.create_generator("compact", 4, channels=8, convs=3)
+    teacher = srkd.save_generator(small, tmp_path / "teacher.safetensors", objective="gan")
+    monkeypatch.setattr(quickstart_command, "TEACHER", str(teacher))
+    monkeypatch.setitem(quickstart_command.OPTIONS, "budget", "9000params")
+    found = srkd.quickstart(tmp_path / "out")
+    check(found, 2)
+    said = capsys.readouterr().out.splitlines()
+    printed = next(line for line in said if line.startswith("this is: ")).removeprefix("this is: ")
+    assert printed in found.report.read_text(encoding="utf-8")
+    words = shlex.split(printed)
+    assert words[:2] == ["srkd", "compress"] and main(words[1:]) == 0
+    again = capsys.readouterr().out
+    assert again.count("done before") == len(found.hours) + 1, again  # the control shares the first run
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_quickstart_as_it_is(tmp_path):
-    quickstart(str(tmp_path / "out"))
-    scores = check(tmp_path / "out", "gan2g")
-    means = {name: result["mean"] for name, result in scores["scores"].items()}
-    start, student, control = (
-        means[name] for name in ("student, pretrained", "gan2g, fine-tuned", "control, fine-tuned")
-    )
-    # Visibly sharper than its start and than its control, and still far above bicubic.
-    assert student["st-lpips-alex"] < min(start["st-lpips-alex"] - 0.03, control["st-lpips-alex"])
-    assert student["psnr"] > means["bicubic"]["psnr"] + 0.4
-
-
-def test_interrupted_it_advises_what_it_has(tmp_path, monkeypatch, capsys):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run_module, "run", stop)
-    with pytest.raises(KeyboardInterrupt):
-        quickstart(tmp_path / "out")
-    said = capsys.readouterr().out
-    assert "run it again with another --out" in said and "--resume" not in said
+    found = srkd.quickstart(tmp_path / "out")
+    check(found, 4)
+    assert found.worth and found.budgets[0]["kept"] and sum(found.hours.values()) < 0.25
+    scores = {row["model"]: row for row in found.scores}
+    student, bicubic = scores["student"], scores["bicubic"]
+    # Sharper than its control, and far from bicubic in both.
+    assert student["st-lpips-alex"] < min(bicubic["st-lpips-alex"] - 0.1, scores["control"]["st-lpips-alex"])
+    assert student["psnr"] > bicubic["psnr"] + 0.4

@@ -3,6 +3,7 @@ for."""
 
 import hashlib
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from srkd.commands.compressing.teacher import cut
 from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, find_pairs
-from srkd.data.packed import is_packed
+from srkd.data.packed import HR, LR, MANIFEST, is_packed, stored_teachers
 from srkd.data.pairs import Source, iter_pairs
 from srkd.degradation import Degradation
 from srkd.errors import SrkdError, UsageError
@@ -23,6 +24,8 @@ from srkd.terminal import note, say, track
 LEAST, FEW = 8, 50
 # Held-out photographs: at most so many, and the side of their windows in LR pixels.
 HELD, HELD_SIDE = 10, 96
+# Those of the embedded photographs: an interval over three would tell nothing.
+HELD_EMBEDDED = (*EMBEDDED_TEST, "astronaut.png", "coins.png", "rocket.jpg")
 # Crops: their side in LR pixels, the most of them, and the fewest.
 CROP_SIDE, MOST, FEWEST = 64, 4000, 24
 # The least side of a photograph, in HR pixels.
@@ -44,8 +47,8 @@ def split_photographs(data: StrPath, scale: int, val: StrPath | None) -> tuple[l
         apart = {path.resolve() for path, _ in held}
         train = [source for source in files if source[0].resolve() not in apart]
     elif str(data) == "embedded":
-        train = files
-        held += [(path, None) for path in embedded_photos(EMBEDDED_TEST)]
+        train = [source for source in files if source[0].name not in HELD_EMBEDDED]
+        held += [(path, None) for path in embedded_photos(HELD_EMBEDDED)]
     else:
         count = max(2, min(HELD, len(files) // 8))
         chosen = {round((k + 0.5) * len(files) / count - 0.5) for k in range(count)}
@@ -112,6 +115,26 @@ def write_held(windows: Sequence[Pair], folder: Path, mix: Degradation | None) -
         _write(folder / "HR" / name, pair.hr)
         _write(folder / "LR" / name, lr)
     return len(windows)
+
+
+def list_outputs(folder: Path, held: int) -> list[Path]:
+    """What `write_held`, `write_crops` and packing leave in a step's folder, and later steps read."""
+    windows = [
+        folder / "held" / side / f"{number:03d}.png" for side in ("HR", "LR") for number in range(held)
+    ]
+    return [*windows, folder / "crops", *_list_packed(folder / "packed")]
+
+
+def drop_incomplete(folder: Path) -> None:
+    """Removes a packed set that was whole and has lost a file; one that is not finished goes on."""
+    if (folder / MANIFEST).is_file() and not all(path.is_file() for path in _list_packed(folder)):
+        shutil.rmtree(folder)
+
+
+def _list_packed(folder: Path) -> list[Path]:
+    if not (folder / MANIFEST).is_file():
+        return [folder / MANIFEST]
+    return [folder / name for name in (HR, LR, *stored_teachers(folder).values())]
 
 
 def plan_crops(files: int, pixels: int, scale: int, seconds: float, each: float) -> int:

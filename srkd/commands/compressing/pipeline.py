@@ -18,8 +18,8 @@ from srkd.search.choosing import Row, Searcher, check_found, restore
 from srkd.terminal import note, say
 from srkd.weights.catalogue import find_weights
 
-# The teacher may take this share of the hours for its outputs; the rest is training, less what validation
-# takes.
+# The teacher may take this share of the hours for its outputs; what it leaves is training, less what
+# validation takes.
 TEACHER_SHARE, VALIDATION_SHARE = 0.3, 0.1
 # A race has this share of the time for training.
 RACE_SHARE = 0.25
@@ -108,10 +108,8 @@ class Pipeline:
         """Cuts crops and the held-out windows, and stores the teacher's outputs on the crops."""
         request = self.request
         mix = make_degradation(degradation)
-        seconds = self.teacher_seconds()
-        each = traits.seconds_per_pixel
-        size = photographs.typical_pixels(self.train)
-        count = photographs.plan_crops(len(self.train), size, self.scale, seconds, each)
+        count = self.count_crops(traits)
+        each, most = traits.seconds_per_pixel, self.most_teacher_seconds()
 
         def work(place: Path) -> dict[str, Any]:
             from srkd.commands.prepare import prepare
@@ -121,11 +119,12 @@ class Pipeline:
             crops = photographs.write_crops(self.train, place / "crops", self.scale, count, request.seed)
             minutes = crops * photographs.CROP_SIDE**2 * each / 60
             say(f"the teacher on {crops} crops: about {minutes:.1f} minutes")
-            if minutes * 60 > 1.1 * seconds:
+            if minutes * 60 > 1.1 * most:
                 note(
-                    f"that is more than its share of --hours, {seconds / 60:.1f} minutes; fewer crops "
+                    f"that is more than its share of --hours, {most / 60:.1f} minutes; fewer crops "
                     f"would not do"
                 )
+            photographs.drop_incomplete(place / "packed")
             prepare(
                 place / "crops",
                 place / "packed",
@@ -146,7 +145,14 @@ class Pipeline:
             "seed": request.seed,
             "scale": self.scale,
         }
-        return self.steps.do("photographs", "photographs, and the teacher's outputs on them", inputs, work)
+        place = self.steps.place("photographs")
+        return self.steps.do(
+            "photographs",
+            "photographs, and the teacher's outputs on them",
+            inputs,
+            work,
+            lambda found: photographs.list_outputs(place, found["held"]),
+        )
 
     def settings(self) -> training.Settings:
         """What all training shares."""
@@ -188,7 +194,8 @@ class Pipeline:
             "seed": self.request.seed,
             "scale": self.scale,
         }
-        found = self.steps.do("start", "the start", inputs, work)
+        weights = self.steps.place("start") / "start.safetensors"
+        found = self.steps.do("start", "the start", inputs, work, lambda _: [weights])
         say(f"starts from {found['said']}")
         return found
 
@@ -202,7 +209,7 @@ class Pipeline:
 
     def plan(self, traits: Traits, start: Mapping[str, str], settings: training.Settings) -> dict[str, Any]:
         """Chooses the recipe, and how many steps there is time for."""
-        seconds = self.training_seconds()
+        seconds = self.training_seconds(traits)
         weights = self.steps.place("start") / "start.safetensors"
 
         def work(place: Path) -> dict[str, Any]:
@@ -225,13 +232,24 @@ class Pipeline:
         }
         return self.steps.do("plan", "the plan", inputs, work)
 
-    def teacher_seconds(self) -> float:
-        """The time for the teacher's outputs."""
+    def count_crops(self, traits: Traits) -> int:
+        """How many crops the teacher has time for, and the photographs room."""
+        pixels, seconds = photographs.typical_pixels(self.train), self.most_teacher_seconds()
+        return photographs.plan_crops(len(self.train), pixels, self.scale, seconds, traits.seconds_per_pixel)
+
+    def most_teacher_seconds(self) -> float:
+        """The most time for the teacher's outputs."""
         return self.request.hours * 3600 * TEACHER_SHARE
 
-    def training_seconds(self) -> float:
+    def all_training_seconds(self, traits: Traits) -> float:
+        """The time for training, race and control included."""
+        outputs = self.count_crops(traits) * photographs.CROP_SIDE**2 * traits.seconds_per_pixel
+        whole = self.request.hours * 3600 * (1 - VALIDATION_SHARE)
+        return whole - min(outputs, self.most_teacher_seconds())
+
+    def training_seconds(self, traits: Traits) -> float:
         """The time for the student's training."""
-        seconds = self.request.hours * 3600 * (1 - TEACHER_SHARE - VALIDATION_SHARE)
+        seconds = self.all_training_seconds(traits)
         if self.request.race:
             seconds *= 1 - RACE_SHARE
         return seconds / 2 if self.request.control else seconds
@@ -251,8 +269,8 @@ class Pipeline:
     def train_student(
         self, plan: Mapping[str, Any], start: Mapping[str, str], settings: training.Settings, control: bool
     ) -> list[dict[str, Any]]:
-        """Trains the student, or its control: of each phase its folder, the last `weights`, and the `start`.
-        Trains the student, or its control: of each phase its folder, the last `weights`, and the `start`."""
+        """Trains the student, or its control: of each phase its folder, the last `weights`, and the
+        `start`."""
         phases = training.phases_for(plan["recipe"], start["how"])
         weights = self.steps.place("start") / "start.safetensors"
         found: list[dict[str, Any]] = []
@@ -296,4 +314,4 @@ class Pipeline:
             "control": taught,
             "recipe": [phase.strategy, dict(phase.stages)],
         }
-        return self.steps.do(name, title, inputs, work)
+        return self.steps.do(name, title, inputs, work, lambda found: [self.steps.folder / found["weights"]])

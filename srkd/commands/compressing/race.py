@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srkd.commands.compressing import training
-from srkd.commands.compressing.pipeline import RACE_SHARE, TEACHER_SHARE, VALIDATION_SHARE, Pipeline
+from srkd.commands.compressing.pipeline import RACE_SHARE, Pipeline
 from srkd.commands.compressing.recipes import RECIPES, choose_recipe
 from srkd.commands.compressing.teacher import Traits
 from srkd.files import hash_file
@@ -27,7 +27,7 @@ def race(
         runners: the candidates, as `Row.to_json` gives them, the best expected one first.
     """
     rows = [restore(one) for one in runners]
-    seconds = pipeline.request.hours * 3600 * (1 - TEACHER_SHARE - VALIDATION_SHARE) * RACE_SHARE
+    seconds = pipeline.all_training_seconds(traits) * RACE_SHARE
     # As many rounds as it takes to leave one; each has as much time as the others.
     rounds = max(len(rows) - 1, 1).bit_length()
     said: list[str] = []
@@ -94,4 +94,6 @@ def _leg(
         "kind": [traits.kind, traits.restoring],
     }
     folder = f"race-{number}-{name.replace(' ', '_')}"
-    return pipeline.steps.do(folder, f"the race, round {number + 1}, {name}", inputs, work)
+    title = f"the race, round {number + 1}, {name}"
+    root = pipeline.steps.folder
+    return pipeline.steps.do(folder, title, inputs, work, lambda found: [root / found["weights"]])

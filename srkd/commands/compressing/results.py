@@ -10,6 +10,7 @@ from srkd.commands.comparing.runs import between, score_network
 from srkd.commands.compressing.pipeline import Pipeline
 from srkd.commands.compressing.teacher import LPIPS, Traits
 from srkd.data import Pair
+from srkd.files import hash_file
 from srkd.metrics.bjontegaard import bd_difference
 from srkd.metrics.intervals import BETTER, WORSE, paired_interval, tell_apart
 from srkd.runtimes.runner import Runner
@@ -37,19 +38,17 @@ def finish(
     formats: Sequence[str],
 ) -> dict[str, Any]:
     """Writes the student, measures it again and scores it, or takes that from an earlier call."""
-    request, folder = pipeline.request, pipeline.steps.folder
-    weights = Path(student[-1]["weights"])
+    request, weights = pipeline.request, Path(student[-1]["weights"])
+    files = export_student(pipeline, weights, formats)
 
     def work(place: Path) -> dict[str, Any]:
-        photos = str(pipeline.steps.place("photographs") / "crops")
-        files = write_files(weights, folder, formats, request.place.precision, request.place.format, photos)
-        found = {"files": files, **measure_student(pipeline, row, files, weights)}
+        found = measure_student(pipeline, row, files, weights)
         pairs = read_held(pipeline.steps.place("photographs") / "held")
         rival = find_rival(pipeline, list(pipeline.steps.done["search"]["result"]["shipped"]), traits)
         models = {"bicubic": "bicubic"}
         models |= {f"shipped {rival}": rival} if rival else {}
         models |= {"control": other[-1]["weights"]} if other else {}
-        models |= {"student": files["onnx"], "teacher": str(pipeline.path)}
+        models |= {"student": files["safetensors"], "teacher": str(pipeline.path)}
         scores, speed, crops = score_all(models, pairs, pipeline.scale)
         save_crops(crops, place / "crops")
         found |= {"scores": mean_scores(scores), "speed": speed, "held": len(pairs)}
@@ -67,11 +66,40 @@ def finish(
             for name, entry in pipeline.steps.done.items()
             if name.startswith(("student-", "control-"))
         },
-        "formats": list(formats),
         "runtime": request.place.describe(),
         "budget": [one.text for one in request.budgets],
     }
-    return pipeline.steps.do("result", "export, measuring and scores", inputs, work)
+    crops = pipeline.steps.place("result") / "crops"
+    return {
+        **pipeline.steps.do("result", "measuring and scores", inputs, work, lambda _: [crops]),
+        "files": files,
+    }
+
+
+def export_student(pipeline: Pipeline, weights: Path, formats: Sequence[str]) -> dict[str, str]:
+    """Writes the student's files, or takes those of an earlier call: paths by format."""
+    from srkd.exports.formats import FORMATS
+
+    folder, place = pipeline.steps.folder, pipeline.request.place
+    photos = str(pipeline.steps.place("photographs") / "crops")
+
+    def work(_place: Path) -> dict[str, str]:
+        return write_files(weights, folder, formats, place.precision, place.format, photos)
+
+    def list_files(found: Mapping[str, str]) -> list[Path]:
+        return [
+            path
+            for name, file in found.items()
+            for path in (folder / file, *map((folder / file).with_suffix, FORMATS[name].beside))
+        ]
+
+    inputs = {
+        "student": hash_file(weights, 16),
+        "formats": list(dict.fromkeys(formats)),
+        "runtime": [place.format, place.precision],
+    }
+    found = pipeline.steps.do("export", "export", inputs, work, list_files)
+    return {name: str(folder / file) for name, file in found.items()}
 
 
 def write_files(
@@ -89,7 +117,7 @@ def write_files(
         data: a folder of photographs for int8's ranges.
 
     Returns:
-        The files by format.
+        The files' names by format.
     """
     from srkd.commands.export import export
     from srkd.exports.formats import FORMATS
@@ -101,8 +129,12 @@ def write_files(
         stem = "student" if name != "ncnn" else "student_ncnn"
         target = out / f"{stem}{FORMATS[name].suffix}"
         calibrate = data if own == "int8" else None
+        if not target.exists():
+            # Export would refuse to replace what is left of a file's parts.
+            for ending in FORMATS[name].beside:
+                target.with_suffix(ending).unlink(missing_ok=True)
         export(weights, format=name, precision=own, out=target, calibrate=calibrate)  # type: ignore[arg-type]  # words of its choices
-        files[name] = str(target)
+        files[name] = target.name
     return files
 
 
@@ -253,8 +285,8 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
     if verdict != BETTER:
         worth = False
         said.append(
-            "Not worth having: on held-out photographs it is not told to be better than bicubic, which "
-            "costs nothing."
+            "Not worth having: on held-out photographs it is not measurably better than bicubic, which costs "
+            "nothing."
         )
     way = (own - bicubic) / (teacher - bicubic) if teacher != bicubic else float("nan")
     ratio = result["speed"]["teacher"] / max(result["speed"]["student"], 1e-12)
@@ -268,8 +300,8 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
         verdict = gaps["control"][key]["verdict"]
         words = {
             BETTER: "the teacher helped",
-            WORSE: "the teacher did harm: take the control, work/",
-        }.get(verdict, "what the teacher was worth is not told apart from chance")
+            WORSE: "the teacher did harm; the control's weights are in work/control-*/run",
+        }.get(verdict, "the difference may be chance")
         said.append(
             f"From its control, trained alike without the teacher: {_words(gaps['control'])}; {words}."
         )

@@ -5,7 +5,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +44,39 @@ class Steps:
         return self.folder / WORK / name
 
     def do(
-        self, name: str, title: str, inputs: Mapping[str, Any], work: Callable[[Path], Mapping[str, Any]]
+        self,
+        name: str,
+        title: str,
+        inputs: Mapping[str, Any],
+        work: Callable[[Path], Mapping[str, Any]],
+        outputs: Callable[[dict[str, Any]], Iterable[Path]] = lambda result: (),
     ) -> dict[str, Any]:
         """A step's result: of an earlier call, or of `work`, which is called now with the step's folder.
 
-        A step that was interrupted finds its folder as it left it. One whose inputs have changed begins with
-        an empty folder, and what changed is said.
+        A step that was interrupted, or whose outputs are missing, finds its folder as it is. One whose inputs
+        have changed begins with an empty folder, and what changed is said.
 
         Args:
             name: of the step and its folder.
             title: for the heading.
             inputs: all that decides the result, as plain values.
             work: returns the result, as plain values.
+            outputs: the files that belong to a result.
         """
         self.count += 1
         wanted, place = json.loads(json.dumps(inputs)), self.place(name)
         before = self.done.get(name)
-        if before is not None and before["inputs"] == wanted and "result" in before:
-            say(f"{self.count}. {title}: done before")
-            return before["result"]
+        same = before is not None and before["inputs"] == wanted
+        missing = None
+        if before is not None and same and "result" in before:
+            missing = next((path for path in outputs(before["result"]) if not path.exists()), None)
+            if missing is None:
+                say(f"{self.count}. {title}: done before")
+                return before["result"]
         heading(f"{self.count}. {title}")
-        if before is not None and before["inputs"] != wanted:
+        if missing is not None:
+            say(f"{missing} is missing: this step is done again")
+        elif before is not None and not same:
             say(f"{_describe(before['inputs'], wanted)}: this step starts over, and those that need it")
             shutil.rmtree(place, ignore_errors=True)
             before = None

@@ -23,7 +23,8 @@ _TITLES = {
     "race": "the race",
     "start": "the start",
     "plan": "the plan",
-    "result": "export, measuring and scores",
+    "export": "export",
+    "result": "measuring and scores",
 }
 
 
@@ -61,7 +62,7 @@ def write_summary(
         "summary": _summarise(pipeline, row, traits),
         "worth": result["worth"],
         "verdict": result["verdict"],
-        "budgets": [_budget_row(one) for one in result["budgets"]],
+        "budgets": _budget_rows(result["budgets"]),
         "scores": _score_rows(pipeline, row, result),
         "held": _describe_held(result, degradation),
         "bd": _describe_bd(result.get("bd")),
@@ -75,15 +76,8 @@ def write_summary(
         ],
         "commands": _commands(pipeline, folder, command),
     }
-    runs = {
-        f"student, {Path(one['folder']).parent.name.partition('-')[2]}": Path(one["folder"])
-        for one in student
-    }
-    runs |= {
-        f"control, {Path(one['folder']).parent.name.partition('-')[2]}": Path(one["folder"])
-        for one in control
-        if Path(one["folder"]) not in runs.values()
-    }
+    runs = {"student": [Path(one["folder"]) for one in student]}
+    runs |= {"control": [Path(one["folder"]) for one in control]} if control else {}
     report = folder / "report.html"
     write_page(report, texts, runs, read_crops(steps.place("result") / "crops"))
     card(result["files"]["safetensors"], out=folder / "student.md", overwrite=True, verbose=False)
@@ -111,14 +105,19 @@ def _summarise(pipeline: Pipeline, row: Row, traits: Traits) -> str:
     )
 
 
+def _budget_rows(budgets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The table; quartiles where there are any."""
+    rows = [_budget_row(one) for one in budgets]
+    spread = any(row["quartiles"] for row in rows)
+    return [{key: value for key, value in row.items() if spread or key != "quartiles"} for row in rows]
+
+
 def _budget_row(one: Mapping[str, Any]) -> dict[str, Any]:
     spread = one["spread"]
-    quartiles = (
-        f"{spread['quartiles'][0] * 1e3:.3g} to {spread['quartiles'][1] * 1e3:.3g} ms, {spread['turns']} "
-        f"turns"
-        if spread
-        else ""
-    )
+    quartiles = ""
+    if spread:
+        low, high = (f"{x * 1e3:.3g}" for x in spread["quartiles"])
+        quartiles = f"{low} to {high} ms, {spread['turns']} turns"
     state = "kept" if one["kept"] else "over" if one["over"] else "over, within 10 %"
     how = "predicted for the device" if one["predicted"] else "measured" if spread else "counted"
     return {"budget": one["budget"], "student": one["said"], "quartiles": quartiles, "how": how, "": state}
@@ -140,9 +139,9 @@ def _describe_held(result: Mapping[str, Any], degradation: Any) -> str:
     return (
         f"Means over the busiest windows of {result['held']} photographs that training has not seen; LR "
         f"made {made}. PSNR and "
-        f"SSIM under y-crop, LPIPS by the offline ST-LPIPS AlexNet (lower is better). Time is relative to "
-        f"the student's, each "
-        "network in the runtime that srkd evaluate takes for it."
+        f"SSIM under y-crop, LPIPS by the offline ST-LPIPS AlexNet (lower is better). Intervals are of 95 % "
+        f"over these photographs, for one training: another seed gives other numbers. Time is relative to "
+        f"the student's, each network in the runtime that srkd evaluate takes for it."
     )
 
 
@@ -151,11 +150,11 @@ def _describe_bd(bd: Mapping[str, Any] | None) -> str:
         return ""
     parts = []
     for key, unit in (("lpips", "LPIPS at equal PSNR (negative is better)"), ("psnr", "dB at equal LPIPS")):
-        value = bd[key]
-        parts.append(
-            f"{value:+.4f} {unit}" if value is not None else f"none for {key} ({bd[f'why_no_{key}']})"
-        )
-    return f"BD of the student's curve from its start, against the control's: {'; '.join(parts)}. One seed."
+        if bd[key] is not None:
+            parts.append(f"{bd[key]:+.4f} {unit}")
+    if not parts:
+        return ""
+    return f"BD of the student's curve from its start, against the control's: {' and '.join(parts)}."
 
 
 def _explain(search: Mapping[str, Any], row: Row) -> str:

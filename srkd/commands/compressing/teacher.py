@@ -37,7 +37,8 @@ class Traits:
         restoring: whether it repairs degraded photographs.
         why_restoring: what says so, in words.
         seconds_per_pixel: its time, for an LR pixel.
-        scores: `psnr` and LPIPS of `teacher` and `bicubic` on `clean` and `degraded` windows.
+        scores: `psnr` and LPIPS of `teacher` and `bicubic` on `degraded` windows, and on `clean` ones where
+            they were needed.
     """
 
     kind: Kind
@@ -55,7 +56,7 @@ def inspect_teacher(
     discriminator: bool,
     kind: Kind | None = None,
 ) -> Traits:
-    """Tries a teacher on photographs, clean and degraded.
+    """Tries a teacher on degraded photographs, and on clean ones where only these can tell its kind.
 
     Args:
         runner: the teacher.
@@ -65,36 +66,46 @@ def inspect_teacher(
         kind: what the user says, if anything.
 
     Raises:
-        UsageError: it is no better than bicubic on clean or on degraded photographs, by any measure.
+        UsageError: it is no better than bicubic, by any measure, and nothing else says what it is.
     """
+    runner(pairs[0].lr)  # the first run prepares what later ones use
+    scores = {}
+    scores["degraded"], seconds = _try_teacher(runner, pairs, "degraded")
+    restoring, why_restoring = _is_restoring(scores["degraded"])
+    told = _read_kind(objective, discriminator, kind)
+    if told is None and restoring:
+        told = _tell_kind(scores["degraded"])
+    elif told is None:
+        scores["clean"], seconds = _try_teacher(runner, pairs, "clean")
+        told = _tell_kind(scores["clean"])
+    return Traits(*told, restoring, why_restoring, seconds, scores)
+
+
+def _try_teacher(
+    runner: Runner, pairs: Sequence[Pair], name: str
+) -> tuple[dict[str, dict[str, float]], float]:
+    """Mean scores of the `teacher` and of `bicubic`, and the teacher's seconds for an LR pixel."""
     from srkd.data.degrade import degrade
 
     mix = make_degradation("real")
     assert mix is not None
-    scores: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, list[dict[str, float]]] = {"teacher": [], "bicubic": []}
     seconds = pixels = 0.0
-    runner(pairs[0].lr)  # the first run prepares what later ones use
-    for name in ("clean", "degraded"):
-        found: dict[str, list[dict[str, float]]] = {"teacher": [], "bicubic": []}
-        for number, pair in enumerate(track(pairs, f"trying the teacher on {name} photographs", len(pairs))):
-            lr = pair.lr
-            if name == "degraded":
-                lr = degrade(pair.hr, runner.scale, np.random.default_rng([0, number]), mix)
-            began = time.perf_counter()
-            sr = runner(lr)
-            seconds += time.perf_counter() - began
-            pixels += lr.shape[0] * lr.shape[1]
-            found["teacher"].append(_score(sr, pair, runner.scale))
-            found["bicubic"].append(_score(_bicubic(lr, runner.scale), pair, runner.scale))
-        scores[name] = {
-            who: {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-            for who, rows in found.items()
-        }
-    restoring, why_restoring = _is_restoring(scores["degraded"])
-    told, why_kind = _tell_kind(scores["clean"], scores["degraded"], restoring, objective, discriminator)
-    if kind is not None:
-        told, why_kind = kind, "as it was said"
-    return Traits(told, why_kind, restoring, why_restoring, seconds / pixels, scores)
+    for number, pair in enumerate(track(pairs, f"trying the teacher on {name} photographs", len(pairs))):
+        lr = pair.lr
+        if name == "degraded":
+            lr = degrade(pair.hr, runner.scale, np.random.default_rng([0, number]), mix)
+        began = time.perf_counter()
+        sr = runner(lr)
+        seconds += time.perf_counter() - began
+        pixels += lr.shape[0] * lr.shape[1]
+        found["teacher"].append(_score(sr, pair, runner.scale))
+        found["bicubic"].append(_score(_bicubic(lr, runner.scale), pair, runner.scale))
+    means = {
+        who: {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+        for who, rows in found.items()
+    }
+    return means, seconds / pixels
 
 
 def _is_restoring(scores: dict[str, dict[str, float]]) -> tuple[bool, str]:
@@ -103,18 +114,17 @@ def _is_restoring(scores: dict[str, dict[str, float]]) -> tuple[bool, str]:
     return ratio < RESTORING, words
 
 
-def _tell_kind(
-    clean: dict[str, dict[str, float]],
-    degraded: dict[str, dict[str, float]],
-    restoring: bool,
-    objective: str | None,
-    discriminator: bool,
-) -> tuple[Kind, str]:
+def _read_kind(objective: str | None, discriminator: bool, kind: Kind | None) -> tuple[Kind, str] | None:
+    """The kind that is said, and what says so; None where nothing does."""
+    if kind is not None:
+        return kind, "as it was said"
     if objective in ("psnr", "gan"):
         return ("gan" if objective == "gan" else "psnr"), "its file says so"
-    if discriminator:
-        return "gan", "it has a discriminator"
-    scores = degraded if restoring else clean
+    return ("gan", "it has a discriminator") if discriminator else None
+
+
+def _tell_kind(scores: dict[str, dict[str, float]]) -> tuple[Kind, str]:
+    """The kind by scores, those on degraded photographs where the teacher repairs them."""
     gain = scores["teacher"]["psnr"] - scores["bicubic"]["psnr"]
     removed = 1 - scores["teacher"]["lpips"] / scores["bicubic"]["lpips"]
     if gain <= 0 and removed <= 0:

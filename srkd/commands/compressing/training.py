@@ -209,6 +209,8 @@ def train_phase(
     control: bool = False,
 ) -> Run:
     """Runs a phase, or what is left of it; the arguments are those of `make_recipe`."""
+    from srkd.training.logs import read_state
+    from srkd.training.outputs import weights_path
     from srkd.training.run import run
 
     recipe = make_recipe(settings, phase, start, out, plan, gentle, control)
@@ -217,4 +219,7 @@ def train_phase(
         f"{phase.name}{taught}: "
         + ", ".join(f"{name} {count:,} steps" for name, count in plan["steps"].items())
     )
+    if read_state(out) == "finished":
+        # Killed before its step was noted, or its weights are gone: it ends once more, and writes them.
+        weights_path(recipe, list(plan["steps"])[-1]).unlink(missing_ok=True)
     return run(recipe, resume=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from srkd.commands.compressing.photographs import CROP_SIDE, plan_crops, typical_pixels
+from srkd.commands.compressing.photographs import CROP_SIDE
 from srkd.commands.compressing.recipes import choose_recipe
 from srkd.commands.compressing.teacher import Traits
 from srkd.degradation import make_degradation
@@ -68,9 +68,7 @@ def say_plan(pipeline: "Pipeline", traits: Traits, degradation: Any) -> None:
     """Says what a command would go on to do."""
     request = pipeline.request
     recipe = choose_recipe(traits, pipeline.discriminator is not None, request.hours >= 1)
-    pixels = typical_pixels(pipeline.train)
-    seconds = pipeline.teacher_seconds()
-    count = plan_crops(len(pipeline.train), pixels, pipeline.scale, seconds, traits.seconds_per_pixel)
+    count = pipeline.count_crops(traits)
     minutes = count * CROP_SIDE**2 * traits.seconds_per_pixel / 60
     mix = make_degradation(degradation)
     made = "bicubic" if mix is None else f"the degradation {mix.preset}"
@@ -80,5 +78,5 @@ def say_plan(pipeline: "Pipeline", traits: Traits, degradation: Any) -> None:
         f"teacher's outputs on them take about {minutes:.1f} minutes"
     )
     beside = ", and as long for the control" if request.control else ""
-    say(f"training: recipe {recipe}, {pipeline.training_seconds() / 60:.1f} minutes{beside}")
+    say(f"training: recipe {recipe}, {pipeline.training_seconds(traits) / 60:.1f} minutes{beside}")
     say("a dry run: nothing was trained")
