@@ -31,6 +31,7 @@ from srkd.exports.formats import FORMATS
 from srkd.exports.int8 import fit, read_calibration
 from srkd.exports.onnx import to_onnx
 from srkd.exports.request import Request, Shape
+from srkd.exports.rounding import find_sensitive
 from srkd.exports.tuning import tune
 from srkd.images.tensors import to_levels, to_planes
 from srkd.metrics.scores import protocol_name, psnr
@@ -67,8 +68,9 @@ def _measure_one(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     model = load_generator(find_weights(name))
     images = read_calibration(None, model.scale, model.info.get("degradation", "none"))
     fused = fuse(model)
+    floats = find_sensitive(fused, images)
     start = time.process_time()
-    tuned = tune(fused, images, arguments.steps)
+    tuned = tune(fused, images, arguments.steps, floats=floats)
     seconds = time.process_time() - start
     pairs = _read_pairs(arguments.data, model.scale)
     batch = fit(images[0], SHAPE)
@@ -80,7 +82,9 @@ def _measure_one(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
                 precision = "fp32" if kind == "fp32" else "int8"
                 fitting = [fit(image, SHAPE) for image in images]
                 graph = to_onnx(network, SHAPE)
-                request = Request(model, network, lambda graph=graph: graph, {}, precision, fitting, SHAPE)
+                request = Request(
+                    model, network, lambda graph=graph: graph, {}, precision, fitting, SHAPE, floats
+                )
                 path = Path(folder) / f"{format} {kind}{FORMATS[format].suffix}"
                 FORMATS[format].write(request, path)
                 runs[f"{format}, {kind}"] = _open(format, path)
@@ -99,7 +103,7 @@ def _measure_one(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             own = {"psnr": round(scores[row], 3), "loss": round(scores[f"{format}, fp32"] - scores[row], 3)}
             rows[row] = {**own, "time_to_fp32": compared["to_base"].get(row)}
         rows[f"{format}, fp32"]["seconds"] = compared["base_seconds"]
-    return {"rows": rows, "tuning_cpu_seconds": round(seconds, 1)}
+    return {"rows": rows, "floats": list(floats), "tuning_cpu_seconds": round(seconds, 1)}
 
 
 def _open(format: str, path: Path) -> Run:
@@ -152,7 +156,8 @@ def _tabulate(result: dict[str, Any]) -> str:
     lines = [head]
     for name, student in result["students"].items():
         lines += [
-            f"\n## {name}\n",
+            f"\n## {name}\n\nIn float32, beside the first convolution and the last: "
+            f"{', '.join(student['floats']) or 'none'}.\n",
             "| runtime | | PSNR, dB | loss, dB | time, fp32 = 1 |",
             "|---|---|---|---|---|",
         ]
@@ -173,7 +178,7 @@ def _describe(ratio: dict[str, Any] | None) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = make_parser(__doc__)
-    parser.add_argument("students", nargs="*", default=["span_s_psnr", "compact_48x8_psnr"])
+    parser.add_argument("students", nargs="*", default=["span_s_psnr", "span_s_gan", "compact_48x8_psnr"])
     parser.add_argument("--data", type=Path, help="folder of a benchmark set; without it, three photographs")
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--steps", type=int, default=200)

@@ -51,7 +51,8 @@ def export(
         program: the program that is to run it, instead of a format: sets format, names and shape as that
             program wants them, names the file so that it finds it, and says where to put it.
         precision: `fp32`; `fp16` for ONNX (its input and output stay float32), OpenVINO, ncnn, LiteRT and
-            Core ML; `int8` for ONNX, OpenVINO and LiteRT, static and per channel.
+            Core ML; `int8` for ONNX, OpenVINO and LiteRT, static and per channel, except the first and
+            the last convolution and the few that int8 harms most, a quarter at most, which it names.
         calibrate: for int8, a folder of HR photographs whose LR images set the ranges. Without it, the
             photographs that scikit-image installs. They are degraded as the network's training was.
         tune: for int8, steps of fine-tuning towards the network's own fp32 images, where plain int8 loses

@@ -19,9 +19,9 @@ from srkd.runtimes.runner import Run
 # int8: no bound, since noise lies outside the ranges that photographs set; the loss in PSNR on photographs is
 # bounded instead.
 BOUNDS = {"fp32": 0.1 / 255, "fp16": 2 / 255, "int8": inf}
-# Largest loss of PSNR on photographs that int8 may cost, in dB. Networks were measured to lose less (0.03 the
-# shipped student, 0.12 a briefly trained SPAN), and far more where quantization goes wrong (2.7, that SPAN
-# with its first and last convolution quantized too).
+# Largest loss of PSNR on photographs that int8 may cost, in dB. Networks were measured to lose less (0.1 the
+# shipped ones), and far more where quantization goes wrong (2.7, a SPAN with its first and last convolution
+# quantized, too).
 INT8_LOSS = 0.3
 # Beyond this loss, in dB, a network is fine-tuned for int8.
 TUNED_LOSS = 0.1

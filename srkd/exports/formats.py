@@ -62,7 +62,8 @@ def _write_openvino(request: Request, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
         proto = request.graph()
-        proto = quantize(proto, request.calibration, outputs=False) if request.precision == "int8" else proto
+        if request.precision == "int8":
+            proto = quantize(proto, request.calibration, request.floats, outputs=False)
         source.write_bytes(proto.SerializeToString())
         # Not `convert_model`, which sends telemetry and keeps a device id in the user's home.
         model = core.read_model(source)

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def write_file(request: Request, path: Path) -> None:
         if request.precision == "fp16":
             content = _halve(content)
         elif request.precision == "int8":
-            content = _quantize(content, request.calibration, request.shape.names[0])
+            content = _quantize(content, request)
     path.write_bytes(_describe(content, request.describe()))
     foreign = find_foreign(path)
     if foreign:
@@ -85,19 +85,24 @@ def _halve(content: bytes) -> bytes:
     return bytes(quantizer.quantize().quantized_model)
 
 
-def _quantize(content: bytes, images: Any, name: str) -> bytes:
-    """All convolutions per channel, and what lies between them, except the first and the last and what comes
-    after: those read and write pixels."""
+def _quantize(content: bytes, request: Request) -> bytes:
+    """Convolutions per channel, and what lies between them, except those that stay float32, the first and the
+    last and what comes after: those read and write pixels."""
+    layers = [request.fused.get_submodule(name) for name in request.floats]
+    kernels = [layer.get_parameter("weight").detach().permute(0, 2, 3, 1).numpy() for layer in layers]
     quantizer = _start_quantizer(content)
     quantizer.add_static_config(".*", "*", 8, 8)
     for regex, kind in (
-        *((f"^{re.escape(outside)};?$", "*") for outside in _list_outside(content)),
+        *((f"^{re.escape(outside)};?$", "*") for outside in _list_outside(content, kernels)),
         # The file takes and gives float32.
         (".*", "INPUT"),
         (".*", "OUTPUT"),
     ):
         quantizer.update_quantization_recipe(regex, kind, algorithm_key="no_quantize")
-    samples = [{name: np.ascontiguousarray(image.transpose(0, 2, 3, 1), np.float32)} for image in images]
+    samples = [
+        {request.shape.names[0]: np.ascontiguousarray(image.transpose(0, 2, 3, 1), np.float32)}
+        for image in request.calibration
+    ]
     ranges = quantizer.calibrate({"serving_default": samples})
     return bytes(quantizer.quantize(ranges).quantized_model)
 
@@ -124,14 +129,22 @@ def _name_operators(model: Any, schema: Any) -> dict[int, str]:
     return {number: names[code] for number, code in enumerate(codes)}
 
 
-def _list_outside(content: bytes) -> list[str]:
-    """What the first convolution, the last, and all operators after that give, by name. An operator's name is
-    that of its output."""
+def _list_outside(content: bytes, kernels: Sequence[np.ndarray]) -> list[str]:
+    """What the first convolution, the last, all operators after that, and convolutions of these kernels give,
+    by name. An operator's name is that of its output."""
     model, schema = _read(content)
     (graph,) = model.subgraphs
     kinds = _name_operators(model, schema)
+
+    def has_kernel(operator: Any) -> bool:
+        # The converter names tensors by their modules' classes; their values tell them apart for certain.
+        tensor = graph.tensors[operator.inputs[1]]
+        values = np.frombuffer(model.buffers[tensor.buffer].data, np.float32).reshape(tensor.shape)
+        return any(np.array_equal(values, kernel) for kernel in kernels)
+
     places = [n for n, one in enumerate(graph.operators) if kinds[one.opcodeIndex] == "CONV_2D"]
     outside = [*graph.operators[: places[0] + 1], *graph.operators[places[-1] :]]
+    outside += [graph.operators[place] for place in places[1:-1] if has_kernel(graph.operators[place])]
     return [graph.tensors[index].name.decode() for one in outside for index in one.outputs]
 
 

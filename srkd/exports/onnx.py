@@ -77,6 +77,6 @@ def write_file(request: Request, path: Path) -> None:
 
         proto = convert_float_to_float16(proto, keep_io_types=True)
     elif request.precision == "int8":
-        proto = quantize(proto, request.calibration)
+        proto = quantize(proto, request.calibration, request.floats)
     onnx.helper.set_model_props(proto, {"srkd": request.describe()})
     path.write_bytes(proto.SerializeToString())

@@ -60,6 +60,7 @@ class Request(NamedTuple):
         precision: what the weights are stored in.
         calibration: for int8, LR images `(1, 3, H, W)` in [0, 1] that set its ranges.
         shape: of the graph.
+        floats: for int8, names of convolutions that stay float32, beside the first and the last.
     """
 
     model: Generator
@@ -69,6 +70,7 @@ class Request(NamedTuple):
     precision: Precision
     calibration: Sequence[np.ndarray]
     shape: Shape = ANY
+    floats: Sequence[str] = ()
 
     def describe(self) -> str:
         """The facts as JSON."""

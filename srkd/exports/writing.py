@@ -24,6 +24,7 @@ from srkd.exports.formats import FORMATS
 from srkd.exports.int8 import fit
 from srkd.exports.onnx import to_onnx
 from srkd.exports.request import Format, Precision, Request, Shape
+from srkd.exports.rounding import find_sensitive
 from srkd.exports.tuning import tune
 from srkd.files import publish
 from srkd.models.base import Generator
@@ -103,14 +104,16 @@ def write_checked(
     # Cached: fp16 and int8 write the graph twice.
     graph = cache(lambda: to_onnx(fused, shape))
     fitting = [fit(image, shape) for image in calibration]
-    request = Request(model, fused, graph, header, precision, fitting, shape)
     with publish(target, kind.beside, kind.suffix == ".mlpackage") as draft, _quietly():
         with _explaining(model, format):
+            floats = find_sensitive(fused, calibration, progress) if precision == "int8" else ()
+            request = Request(model, fused, graph, header, precision, fitting, shape, floats)
             kind.write(request, draft)
             run = kind.open(draft)
             maximum, mean = check_parity(model, run, BOUNDS[precision], kind.batches, shape)
         found = [f"differs from torch on noise by at most {maximum:.2g}, {mean:.2g} on average"]
         if precision != "fp32":
+            found += [f"{', '.join(floats)} in float32: int8 harms images most there"] if floats else []
             found += _measure(request, kind, draft, calibration, steps, progress)
     named = f"{format}, opset {shape.opset}" if format == "onnx" else format
     if shape.size is not None:
@@ -150,7 +153,7 @@ def _measure(
         if first.loss <= TUNED_LOSS or not steps or request.model.config is None:
             check_loss(first)
             return [first.describe()]
-        tuned = tune(request.fused, images, steps, progress)
+        tuned = tune(request.fused, images, steps, progress, request.floats)
         again = request._replace(
             fused=tuned,
             graph=cache(lambda: to_onnx(tuned, shape)),

@@ -1,5 +1,6 @@
 """Quantization-aware fine-tuning."""
 
+import copy
 import json
 import re
 
@@ -13,7 +14,8 @@ from torch import nn
 import srkd
 from srkd.exports import writing
 from srkd.exports.checks import Measured
-from srkd.exports.tuning import _FakeInt8, tune
+from srkd.exports.rounding import find_sensitive, round_convolutions
+from srkd.exports.tuning import tune
 from srkd.models.fusing import fuse
 
 
@@ -23,23 +25,53 @@ def images():
     return [rng.random((1, 3, 32, 40), np.float32) for _ in range(3)]
 
 
-def test_fake_int8_rounds_as_int8_does():
-    """To 255 steps of the input and 127 of each kernel, as computed by hand."""
-    conv = nn.Conv2d(4, 5, 3, padding=1)
-    layer, x = _FakeInt8(conv), torch.randn(8, 4, 16, 16)
-    with torch.no_grad():
-        assert torch.equal(layer(x), conv(x))
-        layer.watching = False
+def test_convolutions_round_as_int8_does(images):
+    """To 255 steps of the input and 64 on either side of each kernel, as computed by hand; plain again
+    afterwards. The first and the last, and those to leave out, stay plain."""
+    model = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(4)))
+    x = torch.from_numpy(images[0])
+    with torch.no_grad(), round_convolutions(model, images[:1], ["2"]) as layers:
+        assert list(layers) == ["1"]
+        layer, x = layers["1"], model[0](x)
         step = (x.max() - x.min()) / 255
         rounded = ((x / step).round() * step).clamp(x.min() - step, x.max() + step)
-        steps = conv.weight.abs().amax((1, 2, 3), keepdim=True) / 127
-        weight = (conv.weight / steps).round() * steps
-        wanted = torch.nn.functional.conv2d(rounded, weight, conv.bias, padding=1)
+        steps = layer.weight.abs().amax((1, 2, 3), keepdim=True) / 64
+        weight = (layer.weight / steps).round() * steps
+        wanted = torch.nn.functional.conv2d(rounded, weight, layer.bias, padding=1)
         found = layer(x)
+        assert type(model[0]) is type(model[2]) is type(model[3]) is nn.Conv2d
     # A value halfway between two steps may go either way; the zero point is rounded, and the output, too.
     coarse = (wanted.max() - wanted.min()) / 255
     assert (found - wanted).abs().max() <= 3 * float(step) + float(coarse)
     assert 128 < len(found.unique()) <= 256
+    assert type(model[1]) is nn.Conv2d and len(model(x).unique()) > 256
+
+
+class _Chain(nn.Module):
+    """Convolutions that pass pixels on as they are, and one whose channels differ by far, so that rounding
+    what it gives to 255 steps loses the small ones."""
+
+    def __init__(self, spoilt: int | None):
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(10)))
+        for number, layer in enumerate(self.layers):
+            gain = torch.tensor([1.0, 1.0, 300.0 if number == spoilt else 1.0])
+            layer.load_state_dict({"weight": torch.diag(gain)[..., None, None], "bias": torch.zeros(3)})
+        self.register_buffer("share", 1 / torch.tensor([1.0, 1.0, 300.0 if spoilt else 1.0])[:, None, None])
+
+    def forward(self, x):
+        return self.layers(x) * self.share
+
+
+def test_the_convolution_that_int8_harms_is_found(images):
+    """By name, or the next, which takes what it gives; none where int8 harms none."""
+    fewer = [image * 0.5 for image in images]
+    assert find_sensitive(_Chain(None), fewer) == ()
+    model = _Chain(7)
+    found = find_sensitive(model, fewer)
+    assert found and set(found) <= {"layers.7", "layers.8"}
+    before = [layer.weight.clone() for layer in model.layers]
+    assert all(torch.equal(a, layer.weight) for a, layer in zip(before, model.layers, strict=True))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -63,15 +95,8 @@ def test_it_learns(images):
     image = np.random.default_rng(9).random((1, 3, 32, 32), np.float32)
 
     def error(model):
-        from srkd.exports import tuning
-
-        rounded = tune(model, images, 0)
-        layers = tuning._wrap(rounded)
-        with torch.no_grad():
-            for one in images:
-                rounded(torch.from_numpy(one))
-            for layer in layers:
-                layer.watching = False
+        rounded = copy.deepcopy(model)
+        with round_convolutions(rounded, images), torch.no_grad():
             batch = torch.from_numpy(image)
             return float((rounded(batch) - fused(batch)).abs().mean())
 
@@ -104,4 +129,4 @@ def test_an_export_that_loses_too_much_is_tuned(tmp_path, networks, photos, caps
 
 
 def test_misuse(fails, networks):
-    assert "--tune takes" in fails(2, "export", networks["lr"], "--precision", "int8", "--tune", "-1")
+    assert "tune must be" in fails(2, "export", networks["lr"], "--precision", "int8", "--tune", "-1")
