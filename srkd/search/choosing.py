@@ -60,6 +60,7 @@ class Search:
         nearest: the one that is least over them.
         latency: the model of times; None where no time is limited.
         notes: sentences on how it was found.
+        busy: whether other programs disturbed the times.
     """
 
     rows: list[Row]
@@ -67,6 +68,7 @@ class Search:
     nearest: Row
     latency: LatencyModel | None
     notes: list[str]
+    busy: bool = False
 
     def runners_up(self, count: int) -> list[Row]:
         """The best within the budgets, the chosen one first."""
@@ -109,7 +111,7 @@ class Searcher:
         self.counted = all(b.kind in ("parameters", "macs") for b in budgets)
         self.watch = Stopwatch(place, scale, sizes, folder)
         self.candidates = list_candidates(scale, architectures)
-        self.scale, self.latency = scale, None
+        self.scale, self.latency, self.busy = scale, None, False
         self.quality = load_quality()
 
     def run(self) -> Search:
@@ -135,7 +137,7 @@ class Searcher:
         tied = [row for row in within if within[0].quality - row.quality <= TIE]
         chosen = min(tied, key=lambda row: row.candidate.layers, default=None)
         nearest = min(rows, key=lambda row: (row.excess, -row.quality))
-        return Search(rows, chosen, nearest, self.latency, notes)
+        return Search(rows, chosen, nearest, self.latency, notes, self.busy)
 
     def _is_checked(self, row: Row) -> bool:
         """Whether a row may be chosen: what is measured here must have been."""
@@ -190,7 +192,7 @@ class Searcher:
         possible = self._possible()
         names = list(dict.fromkeys(one.architecture for one in possible))
         by_name = {name: [one for one in possible if one.architecture == name] for name in names}
-        warn_if_busy(self.place)
+        self.busy = warn_if_busy(self.place)
         say(f"timing networks in {self.place.describe()}")
         smallest = [each[0] for each in by_name.values()]
         self.watch.measure(smallest, turns=3)
@@ -257,7 +259,10 @@ def check_found(search: Search, budgets: Sequence[Budget]) -> Row:
         SrkdError: nothing meets the budgets; the nearest is named, and by how much it misses.
     """
     if search.chosen is None:
-        raise SrkdError(f"{describe_miss(search, budgets)}; raise the budget, or name another --runtime")
+        first = "stop the programs that keep this machine busy, " if search.busy else ""
+        raise SrkdError(
+            f"{describe_miss(search, budgets)}; {first}raise the budget, or name another --runtime"
+        )
     return search.chosen
 
 

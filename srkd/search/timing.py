@@ -105,18 +105,16 @@ class Place:
         return run
 
 
-def warn_if_busy(place: Place) -> None:
-    """Says so where other programs keep this machine's CPU busy, so that times come out too long."""
-    if place.runtime == "torch-cuda":
-        return
-    busy = psutil.cpu_percent(0.5)
+def warn_if_busy(place: Place) -> bool:
+    """Whether other programs keep this machine's CPU busy, so that times come out too long; says so."""
+    busy = 0.0 if place.runtime == "torch-cuda" else psutil.cpu_percent(0.5)
     if busy > BUSY:
         note(
             f"other programs take {busy:.0f} % of this machine's CPU, and times that are measured beside "
-            f"them are too "
-            "long; stop them, and run this again",
+            "them are too long; stop them, and run this again",
             "warning",
         )
+    return busy > BUSY
 
 
 class Stopwatch:
