@@ -42,7 +42,7 @@ def finish(
     files = export_student(pipeline, weights, formats)
 
     def work(place: Path) -> dict[str, Any]:
-        found = measure_student(pipeline, row, files, weights)
+        found = measure_student(pipeline, row, files, weights, place / "drafts")
         pairs = read_held(pipeline.steps.place("photographs") / "held")
         rival = find_rival(pipeline, list(pipeline.steps.done["search"]["result"]["shipped"]), traits)
         models = {"bicubic": "bicubic"}
@@ -83,8 +83,11 @@ def export_student(pipeline: Pipeline, weights: Path, formats: Sequence[str]) ->
     folder, place = pipeline.steps.folder, pipeline.request.place
     photos = str(pipeline.steps.place("photographs") / "crops")
 
+    # Where a file runs on one size alone, the first that a time was asked for.
+    size = next((budget.size for budget in pipeline.request.budgets if budget.kind == "time"), None)
+
     def work(_place: Path) -> dict[str, str]:
-        return write_files(weights, folder, formats, place.precision, place.format, photos)
+        return write_files(weights, folder, formats, place.precision, place.format, photos, size)
 
     def list_files(found: Mapping[str, str]) -> list[Path]:
         return [
@@ -97,13 +100,20 @@ def export_student(pipeline: Pipeline, weights: Path, formats: Sequence[str]) ->
         "student": hash_file(weights, 16),
         "formats": list(dict.fromkeys(formats)),
         "runtime": [place.format, place.precision],
+        "size": size,
     }
     found = pipeline.steps.do("export", "export", inputs, work, list_files)
     return {name: str(folder / file) for name, file in found.items()}
 
 
 def write_files(
-    weights: Path, out: Path, formats: Sequence[str], precision: str, needed: str, data: str
+    weights: Path,
+    out: Path,
+    formats: Sequence[str],
+    precision: str,
+    needed: str,
+    data: str,
+    size: tuple[int, int] | None,
 ) -> dict[str, str]:
     """Writes the student: safetensors, ONNX, the format that its runtime reads, and those that were asked
     for.
@@ -115,6 +125,7 @@ def write_files(
         precision: of the files, where their format has it.
         needed: the runtime's format.
         data: a folder of photographs for int8's ranges.
+        size: width and height of the LR image, for formats whose files have one; their own when None.
 
     Returns:
         The files' names by format.
@@ -133,19 +144,26 @@ def write_files(
             # Export would refuse to replace what is left of a file's parts.
             for ending in FORMATS[name].beside:
                 target.with_suffix(ending).unlink(missing_ok=True)
-        export(weights, format=name, precision=own, out=target, calibrate=calibrate)  # type: ignore[arg-type]  # words of its choices
+        options: dict[str, Any] = {"format": name, "precision": own, "calibrate": calibrate}
+        if size is not None and FORMATS[name].shape.size is not None:
+            options["size"] = f"{size[1]}x{size[0]}"
+        export(weights, out=target, **options)
         files[name] = target.name
     return files
 
 
-def measure_student(pipeline: Pipeline, row: Row, files: Mapping[str, str], weights: Path) -> dict[str, Any]:
-    """The student's costs from its own file, and how they keep the budgets."""
-    from srkd.exports.writing import count_bytes
+def measure_student(
+    pipeline: Pipeline, row: Row, files: Mapping[str, str], weights: Path, drafts: Path
+) -> dict[str, Any]:
+    """The student's costs from its own file, and how they keep the budgets. Where a file runs on one size
+    alone, `drafts` is a folder for files of other sizes."""
+    from srkd.exports.writing import count_bytes, write_draft
     from srkd.search.timing import time_runs, warn_if_busy
     from srkd.weights.store import load_generator
 
     request, place = pipeline.request, pipeline.request.place
-    path = Path(files[place.format])
+    path, model = Path(files[place.format]), load_generator(weights)
+    sizes = [budget.size for budget in request.budgets if budget.kind == "time"]
     costs, spread = dict(row.costs), {}
     if any(budget.kind == "time" for budget in request.budgets) and request.profile is None:
         warn_if_busy(place)
@@ -153,7 +171,11 @@ def measure_student(pipeline: Pipeline, row: Row, files: Mapping[str, str], weig
         if budget.kind == "bytes":
             costs[budget.key] = count_bytes(path, place.format)
         elif budget.kind == "time" and budget.size and request.profile is None:
-            run = place.open(path, load_generator(weights))
+            file = path
+            if place.sized and budget.size != sizes[0]:
+                file = drafts / f"{budget.size[0]}x{budget.size[1]}{path.suffix}"
+                write_draft(model, file, place.format, place.precision, budget.size)
+            run = place.open(file, model)
             spread[budget.key] = time_runs({"student": run}, budget.size, TURNS)["student"]
             costs[budget.key] = spread[budget.key]["seconds"]
     rows = compare(request.budgets, costs)
