@@ -213,7 +213,7 @@ PARTS = [
     "srkd.commands.prepare.prepare",
     "srkd.commands.compressing.training.make_start",
     "srkd.commands.compressing.training.train_phase",
-    "srkd.commands.compressing.results.write_files",
+    "srkd.commands.compressing.exporting.write_files",
     "srkd.commands.compressing.results.score_all",
     "srkd.commands.compressing.summary.write_summary",
 ]
