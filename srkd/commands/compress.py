@@ -1,5 +1,6 @@
 """`srkd compress`: a teacher, photographs and a budget become a student, with proof."""
 
+import importlib.util
 import inspect
 import math
 import shlex
@@ -14,7 +15,7 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
 from srkd.terminal import Progress, heading, reports, say
 
-_FORMATS = ("safetensors", "onnx", "openvino", "ncnn", "pt2")
+_FORMATS = ("safetensors", "onnx", "openvino", "ncnn", "litert", "pt2")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def compress(
     *,
     budget: Sequence[str] | str | None = None,
     out: StrPath = "student",
-    runtime: Literal["onnxruntime", "openvino", "ncnn", "torch-cuda"] = "onnxruntime",
+    runtime: Literal["onnxruntime", "openvino", "ncnn", "litert", "torch-cuda"] = "onnxruntime",
     threads: int | None = None,
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
     profile: StrPath | None = None,
@@ -94,7 +95,7 @@ def compress(
             2MB (the exported file), 10GMACs@1280x720 (size of the output). Several with commas, or by
             repeating the option; all are kept.
         out: folder for the student, the report and the work; new, empty, or an earlier call's.
-        runtime: what will run it.
+        runtime: what will run it. Files of litert run on one size, that of the first time in the budget.
         threads: CPU threads of the runtime; all cores when not given.
         precision: of the exported file, where the runtime has it.
         profile: a device.json, which the script that `srkd profile` makes has written on the device; times
@@ -103,7 +104,7 @@ def compress(
             minutes beside it.
         control: train a control too, alike without the teacher, and report what the teacher was worth.
         race: train the four best candidates for a while and take the one that gets furthest.
-        format: write these too: openvino, ncnn, pt2. May be given several times.
+        format: write these too: openvino, ncnn, litert, pt2. May be given several times.
         scale: the teacher's, for a check.
         val: photographs to hold out, in place of some of data.
         degradation: how LR is made, as in training; when not given, `none`, or Real-ESRGAN's with a fifth of
@@ -166,11 +167,17 @@ def _make_request(given: Mapping[str, Any]) -> Any:
         UsageError: a budget that is none, a runtime that cannot be had, or another's profile.
     """
     from srkd.commands.compressing.request import Request
+    from srkd.exports.formats import FORMATS
     from srkd.search.budgets import parse_budgets
     from srkd.search.profiles import read_profile
     from srkd.search.timing import Place
 
     budgets = parse_budgets(_as_list(given["budget"]))
+    # Export would say so, hours later.
+    for name in _as_list(given["format"]):
+        for package in FORMATS[name].packages:
+            if importlib.util.find_spec(package) is None:
+                raise UsageError(f"{name} needs the package {package}; pip install 'srkd[{name}]'")
     profile = None if given["profile"] is None else read_profile(Path(given["profile"]))
     wanted = (given["runtime"], given["precision"])
     if profile is not None and (profile.runtime, profile.precision) != wanted:

@@ -173,7 +173,13 @@ def _measure(
     ]
 
 
-def write_draft(model: Generator, target: Path, format: str, precision: Precision) -> int:
+def write_draft(
+    model: Generator,
+    target: Path,
+    format: str,
+    precision: Precision,
+    size: tuple[int, int] | None = None,
+) -> int:
     """Writes an export without running it, for timing networks whose weights do not matter; int8 is
     calibrated on noise.
 
@@ -182,6 +188,7 @@ def write_draft(model: Generator, target: Path, format: str, precision: Precisio
         target: the file; what belongs to it goes beside it.
         format: a key of FORMATS.
         precision: one that the format has.
+        size: width and height of the LR image where the format's files have one; its own when None.
 
     Returns:
         The bytes of its files.
@@ -192,9 +199,10 @@ def write_draft(model: Generator, target: Path, format: str, precision: Precisio
     kind, fused = FORMATS[format], _simplify(model)
     header = {"config": model.config, "radius": model.radius, "scale": model.scale, "precision": precision}
     noise = np.random.default_rng(0).random((4, 1, 3, 64, 64), np.float32)
-    fitting = [fit(image, kind.shape) for image in noise]
-    graph = cache(lambda: to_onnx(fused, kind.shape))
-    request = Request(model, fused, graph, header, precision, fitting, kind.shape)
+    shape = kind.shape._replace(size=(size[1], size[0])) if size else kind.shape
+    fitting = [fit(image, shape) for image in noise]
+    graph = cache(lambda: to_onnx(fused, shape))
+    request = Request(model, fused, graph, header, precision, fitting, shape)
     with publish(target, kind.beside, kind.suffix == ".mlpackage") as draft, _quietly():
         kind.write(request, draft)
     return count_bytes(target, format)

@@ -71,7 +71,7 @@ def _parse(text: str) -> Budget:
     number, unit = float(match[1]), match[2].lower()
     size = (int(match[3]), int(match[4])) if match[3] else None
     if not number > 0:
-        raise UsageError(f"budget '{text}': nothing runs in {number:g}; give more than 0")
+        raise UsageError(f"budget '{text}' is not more than 0")
     if size is not None and not all(_SMALLEST <= side <= _LARGEST for side in size):
         raise UsageError(f"budget '{text}': sides are from {_SMALLEST} to {_LARGEST} pixels")
     if unit in _SECONDS or unit == "fps":

@@ -13,7 +13,7 @@ from srkd.errors import UsageError
 from srkd.exports.formats import FORMATS
 from srkd.exports.writing import count_bytes, write_draft
 from srkd.models.base import Generator
-from srkd.runtimes import RUNTIMES, Settings, ncnn, onnxruntime, openvino
+from srkd.runtimes import Settings, litert, ncnn, onnxruntime, openvino
 from srkd.search.candidates import Candidate
 from srkd.search.measuring import TURNS, make_image, summarise, take_turns
 from srkd.terminal import note, progress
@@ -28,22 +28,25 @@ class Target(NamedTuple):
     """A runtime that students are timed in.
 
     Args:
-        backend: its key in srkd.runtimes.RUNTIMES, for the package that it needs.
+        package: that it needs.
+        extra: of srkd, that installs it.
         format: what it opens, a key of srkd.exports.formats.FORMATS.
         open: opens such a file, with so many threads; None where it runs the torch module itself.
     """
 
-    backend: str
+    package: str
+    extra: str
     format: str
     open: Callable[[Path, int | None], Run] | None
 
 
 # A line for each runtime; one of a new format takes its exporter and its opener.
 TARGETS: dict[str, Target] = {
-    "onnxruntime": Target("onnxruntime", "onnx", onnxruntime.open_file),
-    "openvino": Target("openvino", "openvino", openvino.open_file),
-    "ncnn": Target("ncnn", "ncnn", ncnn.open_file),
-    "torch-cuda": Target("torch", "onnx", None),
+    "onnxruntime": Target("onnxruntime", "train", "onnx", onnxruntime.open_file),
+    "openvino": Target("openvino", "openvino", "openvino", openvino.open_file),
+    "ncnn": Target("ncnn", "ncnn", "ncnn", ncnn.open_file),
+    "litert": Target("ai_edge_litert", "litert", "litert", litert.open_file),
+    "torch-cuda": Target("torch", "train", "onnx", None),
 }
 
 
@@ -71,10 +74,11 @@ class Place:
         known = FORMATS[target.format].precisions if target.open else ("fp32", "fp16")
         if self.precision not in known:
             raise UsageError(f"{self.runtime} takes {' or '.join(known)}, not {self.precision}")
-        for package in (RUNTIMES[target.backend].package, *FORMATS[target.format].packages):
+        for package in (target.package, *FORMATS[target.format].packages):
             if importlib.util.find_spec(package) is None:
-                extra = RUNTIMES[target.backend].extra or "train"
-                raise UsageError(f"{self.runtime} needs the package {package}; pip install 'srkd[{extra}]'")
+                raise UsageError(
+                    f"{self.runtime} needs the package {package}; pip install 'srkd[{target.extra}]'"
+                )
         if target.open is None:
             import torch
 
@@ -87,6 +91,11 @@ class Place:
     def format(self) -> str:
         """The format of its files."""
         return TARGETS[self.runtime].format
+
+    @property
+    def sized(self) -> bool:
+        """Whether a file runs on one size alone."""
+        return FORMATS[self.format].shape.size is not None
 
     def describe(self) -> str:
         """In words: `onnxruntime, 2 threads, fp32`."""
@@ -138,29 +147,32 @@ class Stopwatch:
         todo = [one for one in candidates if one.name not in self.bytes]
         if not todo:
             return
-        what = f"writing {len(todo)} candidates"
-        files, models = {}, {}
-        with progress(what, len(todo), every=30) as advance:
+        # Where a file runs on one size alone, one for each.
+        sizes = self.sizes if self.place.sized and self.sizes else [None]
+        files, models = {}, {one.name: one.create(self.scale).eval() for one in todo}
+        with progress(f"writing {len(todo)} candidates", len(todo) * len(sizes), every=30) as advance:
             for one in todo:
-                models[one.name] = one.create(self.scale).eval()
-                files[one.name] = self._write(one, models[one.name])
-                advance(1)
+                for size in sizes:
+                    files[one.name, size] = self._write(one, models[one.name], size)
+                    advance(1)
         if not self.sizes:
             return
-        runs = {name: self.place.open(path, models[name]) for name, path in files.items()}
+        runs = {key: self.place.open(path, models[key[0]]) for key, path in files.items()}
         with progress(
             f"timing {len(todo)} candidates", (turns + 1) * len(todo) * len(self.sizes), every=30
         ) as advance:
-            for width, height in self.sizes:
-                found = time_runs(runs, (width, height), turns, lambda: advance(1))
-                self.times |= {(name, (width, height)): facts for name, facts in found.items()}
+            for size in self.sizes:
+                own = {name: run for (name, only), run in runs.items() if only in (None, size)}
+                found = time_runs(own, size, turns, lambda: advance(1))
+                self.times |= {(name, size): facts for name, facts in found.items()}
 
-    def _write(self, one: Candidate, model: Generator) -> Path:
-        kind = FORMATS[self.place.format]
-        path = self.folder / f"{one.name.replace(' ', '_')}.{self.place.precision}{kind.suffix}"
+    def _write(self, one: Candidate, model: Generator, size: tuple[int, int] | None) -> Path:
+        kind, place = FORMATS[self.place.format], self.place
+        sized = f".{size[0]}x{size[1]}" if size else ""
+        path = self.folder / f"{one.name.replace(' ', '_')}{sized}.{place.precision}{kind.suffix}"
         if not path.is_file():
-            write_draft(model, path, self.place.format, self.place.precision)
-        self.bytes[one.name] = count_bytes(path, self.place.format)
+            write_draft(model, path, place.format, place.precision, size)
+        self.bytes[one.name] = count_bytes(path, place.format)
         return path
 
 

@@ -1,6 +1,9 @@
 """`srkd compress`, in miniature."""
 
+import errno
+import importlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,9 +15,8 @@ import pytest
 import srkd
 from srkd import SrkdError, UsageError
 from srkd.cli import main
-from srkd.commands.compressing import photographs, training
-from srkd.commands.compressing import pipeline as pipeline_module
 from srkd.commands.compressing import teacher as teacher_module
+from srkd.commands.compressing import training
 from srkd.commands.compressing.results import judge
 from srkd.commands.compressing.teacher import Traits
 from srkd.data import embedded_photos
@@ -158,6 +160,10 @@ def test_a_budget_that_nothing_meets(quick, many, teachers, tmp_path, capsys):
     [
         ([], "give a budget, as 30ms@320x180"),
         (["--budget", "30ms"], "needs the size of the LR image"),
+        (["--budget", "30 ms"], "needs the size of the LR image"),
+        (["--budget", "0ms@320x180"], "is not more than 0"),
+        (["--budget", "-1MB"], "--budget needs a value"),
+        (["--budget=-1MB"], "budget '-1MB' is not one of"),
         (["--budget", "2MB", "--hours", "0"], "--hours must be a positive number"),
         (["--budget", "2MB", "--format", "gif"], "unknown format 'gif'"),
         (
@@ -177,6 +183,17 @@ def test_misuse_is_one_line(quick, many, teachers, tmp_path, capsys, words, said
     assert code == 2 and said in error and len(error.strip().splitlines()) == 1
 
 
+def test_an_out_that_is_something_else_is_misuse(many, teachers, tmp_path, capsys):
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").touch()
+    (tmp_path / "file").touch()
+    words = ["compress", str(teachers["psnr"]), str(many), "--budget", "2MB", "-o"]
+    for name, said in (("foreign", "is not empty"), ("file", "is a file")):
+        assert main([*words, str(tmp_path / name)]) == 2
+        error = capsys.readouterr().err
+        assert said in error and len(error.strip().splitlines()) == 1
+
+
 def test_too_few_photographs_and_scales(many, teachers, tmp_path):
     few = tmp_path / "few"
     few.mkdir()
@@ -188,52 +205,63 @@ def test_too_few_photographs_and_scales(many, teachers, tmp_path):
         srkd.compress(teachers["x2"], many, budget="2MB", out=tmp_path / "out", scale=4)
 
 
+# Where each step has done half of its work.
+PARTS = [
+    "srkd.commands.compressing.pipeline.inspect_teacher",
+    "srkd.commands.compressing.pipeline.Searcher",
+    "srkd.commands.compressing.photographs.write_crops",
+    "srkd.commands.prepare.prepare",
+    "srkd.commands.compressing.training.make_start",
+    "srkd.commands.compressing.training.train_phase",
+    "srkd.commands.compressing.exporting.write_files",
+    "srkd.commands.compressing.results.score_all",
+    "srkd.commands.compressing.summary.write_summary",
+]
+
+
+def patch_part(patch, place, error):
+    def stop(*_args, **_options):
+        raise error
+
+    module, _, name = place.rpartition(".")
+    patch.setattr(importlib.import_module(module), name, stop)
+
+
 def test_ctrl_c_in_each_step_loses_nothing(quick, many, teachers, tmp_path, monkeypatch, capsys):
     """Interrupted once in every step, after its work is half done, and run again."""
-    words = [
-        "compress",
-        str(teachers["psnr"]),
-        str(many),
-        "--budget",
-        "9000params",
-        "-o",
-        str(tmp_path / "out"),
-    ]
-    words += ["--hours", "0.01"]
-    places = [
-        (pipeline_module, "inspect_teacher"),
-        (pipeline_module, "Searcher"),
-        (photographs, "write_crops"),
-        (training, "make_start"),
-        (training, "train_phase"),
-    ]
-    for module, name in places:
+    words = ["compress", str(teachers["psnr"]), str(many), "--budget", "9000params", "--hours", "0.01"]
+    words += ["-o", str(tmp_path / "out")]
+    for number, place in enumerate(PARTS):
         with monkeypatch.context() as patch:
-
-            def stop(*_args, **_options):
-                raise KeyboardInterrupt
-
-            patch.setattr(module, name, stop)
+            patch_part(patch, place, KeyboardInterrupt())
             assert main(words) == 130
             said = capsys.readouterr()
             assert "the same command continues" in said.out and "interrupted" in said.err
+            assert number in (0, 1) or "continuing where it was interrupted" in said.out or number == 4
     assert main(words) == 0
-    said = capsys.readouterr().out
-    assert said.count("done before") == 5 and "continuing where it was interrupted" in said
+    assert capsys.readouterr().out.count("done before") == 8
 
 
-def test_a_full_disk_is_one_line(quick, many, teachers, tmp_path, monkeypatch, capsys):
-    def full(*_args):
-        raise OSError(28, "No space left on device")
+# A file of each kind that is written, by a part of its name.
+@pytest.mark.parametrize("name", ["steps.json", "_0.png", "checkpoints", "student.onnx", "report.html"])
+def test_a_full_disk_is_one_line(quick, many, teachers, tmp_path, monkeypatch, capsys, name):
+    """And the same command goes on when there is space."""
+    words = ["compress", str(teachers["psnr"]), str(many), "--budget", "9000params", "--hours", "0.01"]
+    words += ["-o", str(tmp_path / "out")]
+    replace = os.replace
 
-    monkeypatch.setattr(photographs, "write_image", full, raising=False)
-    monkeypatch.setattr("srkd.images.writing.write_image", full)
-    code = main(
-        ["compress", str(teachers["psnr"]), str(many), "--budget", "9000params", "-o", str(tmp_path / "out")]
-    )
-    error = capsys.readouterr().err
-    assert code == 1 and "No space left on device" in error and "what is done is kept" in error
-    assert error.strip().splitlines()[-1].startswith("srkd compress: cannot write into ")
+    def fill(source, target):
+        if name in str(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fill)
+        assert main(words) == 1
+        error = capsys.readouterr().err.strip().splitlines()
+        assert os.strerror(errno.ENOSPC) in error[-1] and error[-1].startswith("srkd compress: ")
+        assert not any("Traceback" in line for line in error)
+    assert main(words) == 0 and (tmp_path / "out" / "report.html").is_file()
 
 
 def scores(psnr, lpips):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import srkd
-from srkd import SrkdError
-from srkd.search import measuring
+from srkd import SrkdError, UsageError
+from srkd.search import measuring, timing
 
 
 def test_turns_rotate_and_the_first_only_warms_up():
@@ -98,3 +98,27 @@ def test_what_is_no_profile_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(SrkdError, match=r"no profile of srkd, or is damaged"):
         read_profile(path)
+
+
+def test_a_runtime_that_is_not_installed_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for runtime, package in (("litert", "ai_edge_litert"), ("ncnn", "ncnn")):
+        said = rf"^{runtime} needs the package {package}; pip install 'srkd\[{runtime}\]'$"
+        with pytest.raises(UsageError, match=said):
+            timing.Place(runtime, None, "fp32")
+
+
+def test_litert_is_timed_on_the_sizes_of_its_files(tmp_path, monkeypatch):
+    from srkd.search.candidates import measure_candidate
+
+    for package in ("ai_edge_litert", "litert_torch", "ai_edge_quantizer"):
+        pytest.importorskip(package)
+    monkeypatch.setattr(measuring, "SUSTAINED", 0.0)
+    one = measure_candidate("compact", {"channels": 8, "convs": 2}, 4)
+    watch = timing.Stopwatch(timing.Place("litert", 1, "fp32"), 4, [(24, 16), (96, 64)], tmp_path)
+    watch.measure([one], turns=3)
+    small, large = (watch.times[one.name, size]["seconds"] for size in watch.sizes)
+    assert 0 < small < large and 4 * one.parameters < watch.bytes[one.name] < 12 * one.parameters
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"compact_8x2.{size}.fp32.tflite" for size in ("24x16", "96x64")
+    }

@@ -1,4 +1,4 @@
-"""What a student came to: files, costs measured again, scores against bicubic, teacher and control."""
+"""What a student came to: costs measured again, scores against bicubic, teacher and control."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from srkd.commands.comparing.runs import between, score_network
+from srkd.commands.compressing.exporting import export_student
 from srkd.commands.compressing.pipeline import Pipeline
 from srkd.commands.compressing.teacher import LPIPS, Traits
 from srkd.data import Pair
-from srkd.files import hash_file
 from srkd.metrics.bjontegaard import bd_difference
 from srkd.metrics.intervals import BETTER, WORSE, paired_interval, tell_apart
 from srkd.runtimes.runner import Runner
@@ -42,7 +42,7 @@ def finish(
     files = export_student(pipeline, weights, formats)
 
     def work(place: Path) -> dict[str, Any]:
-        found = measure_student(pipeline, row, files, weights)
+        found = measure_student(pipeline, row, files, weights, place / "drafts")
         pairs = read_held(pipeline.steps.place("photographs") / "held")
         rival = find_rival(pipeline, list(pipeline.steps.done["search"]["result"]["shipped"]), traits)
         models = {"bicubic": "bicubic"}
@@ -76,76 +76,18 @@ def finish(
     }
 
 
-def export_student(pipeline: Pipeline, weights: Path, formats: Sequence[str]) -> dict[str, str]:
-    """Writes the student's files, or takes those of an earlier call: paths by format."""
-    from srkd.exports.formats import FORMATS
-
-    folder, place = pipeline.steps.folder, pipeline.request.place
-    photos = str(pipeline.steps.place("photographs") / "crops")
-
-    def work(_place: Path) -> dict[str, str]:
-        return write_files(weights, folder, formats, place.precision, place.format, photos)
-
-    def list_files(found: Mapping[str, str]) -> list[Path]:
-        return [
-            path
-            for name, file in found.items()
-            for path in (folder / file, *map((folder / file).with_suffix, FORMATS[name].beside))
-        ]
-
-    inputs = {
-        "student": hash_file(weights, 16),
-        "formats": list(dict.fromkeys(formats)),
-        "runtime": [place.format, place.precision],
-    }
-    found = pipeline.steps.do("export", "export", inputs, work, list_files)
-    return {name: str(folder / file) for name, file in found.items()}
-
-
-def write_files(
-    weights: Path, out: Path, formats: Sequence[str], precision: str, needed: str, data: str
-) -> dict[str, str]:
-    """Writes the student: safetensors, ONNX, the format that its runtime reads, and those that were asked
-    for.
-
-    Args:
-        weights: what training left.
-        out: the folder.
-        formats: asked for.
-        precision: of the files, where their format has it.
-        needed: the runtime's format.
-        data: a folder of photographs for int8's ranges.
-
-    Returns:
-        The files' names by format.
-    """
-    from srkd.commands.export import export
-    from srkd.exports.formats import FORMATS
-
-    files = {}
-    for name in dict.fromkeys(["safetensors", "onnx", needed, *formats]):
-        own = precision if precision in FORMATS[name].precisions else "fp32"
-        # OpenVINO and ncnn both write a .bin.
-        stem = "student" if name != "ncnn" else "student_ncnn"
-        target = out / f"{stem}{FORMATS[name].suffix}"
-        calibrate = data if own == "int8" else None
-        if not target.exists():
-            # Export would refuse to replace what is left of a file's parts.
-            for ending in FORMATS[name].beside:
-                target.with_suffix(ending).unlink(missing_ok=True)
-        export(weights, format=name, precision=own, out=target, calibrate=calibrate)  # type: ignore[arg-type]  # words of its choices
-        files[name] = target.name
-    return files
-
-
-def measure_student(pipeline: Pipeline, row: Row, files: Mapping[str, str], weights: Path) -> dict[str, Any]:
-    """The student's costs from its own file, and how they keep the budgets."""
-    from srkd.exports.writing import count_bytes
+def measure_student(
+    pipeline: Pipeline, row: Row, files: Mapping[str, str], weights: Path, drafts: Path
+) -> dict[str, Any]:
+    """The student's costs from its own file, and how they keep the budgets. Where a file runs on one size
+    alone, `drafts` is a folder for files of other sizes."""
+    from srkd.exports.writing import count_bytes, write_draft
     from srkd.search.timing import time_runs, warn_if_busy
     from srkd.weights.store import load_generator
 
     request, place = pipeline.request, pipeline.request.place
-    path = Path(files[place.format])
+    path, model = Path(files[place.format]), load_generator(weights)
+    sizes = [budget.size for budget in request.budgets if budget.kind == "time"]
     costs, spread = dict(row.costs), {}
     if any(budget.kind == "time" for budget in request.budgets) and request.profile is None:
         warn_if_busy(place)
@@ -153,7 +95,11 @@ def measure_student(pipeline: Pipeline, row: Row, files: Mapping[str, str], weig
         if budget.kind == "bytes":
             costs[budget.key] = count_bytes(path, place.format)
         elif budget.kind == "time" and budget.size and request.profile is None:
-            run = place.open(path, load_generator(weights))
+            file = path
+            if place.sized and budget.size != sizes[0]:
+                file = drafts / f"{budget.size[0]}x{budget.size[1]}{path.suffix}"
+                write_draft(model, file, place.format, place.precision, budget.size)
+            run = place.open(file, model)
             spread[budget.key] = time_runs({"student": run}, budget.size, TURNS)["student"]
             costs[budget.key] = spread[budget.key]["seconds"]
     rows = compare(request.budgets, costs)
