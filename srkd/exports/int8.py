@@ -84,8 +84,8 @@ def quantize(
         proto: an ONNX `ModelProto`.
         images: `(N, 3, H, W)` in [0, 1] that it takes, to set the ranges.
         floats: names of torch's convolutions that stay float32, too.
-        outputs: whether what convolutions give is int8, too. ONNX Runtime computes them in float32 otherwise;
-            OpenVINO does not, and loses less without.
+        outputs: whether what convolutions give is int8, too. ONNX Runtime computes them in float32 otherwise
+            and is slower than fp32; OpenVINO is faster without, and loses 0.04 dB less on SPAN.
     """
     import onnx
 

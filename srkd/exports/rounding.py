@@ -85,8 +85,10 @@ def round_convolutions(
         with torch.no_grad():
             for image in images:
                 model(torch.from_numpy(image))
-        set_state(layers, "rounding")
-        yield layers
+        # Networks of others hold convolutions that only training takes.
+        called = {name: layer for name, layer in layers.items() if layer.given != (0.0, 0.0)}
+        set_state(called, "rounding")
+        yield called
     finally:
         for name, layer in layers.items():
             del layer.state, layer.taken, layer.given
