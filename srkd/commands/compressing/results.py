@@ -12,7 +12,7 @@ from srkd.commands.compressing.pipeline import Pipeline
 from srkd.commands.compressing.teacher import LPIPS, Traits
 from srkd.data import Pair
 from srkd.metrics.bjontegaard import bd_difference
-from srkd.metrics.intervals import BETTER, WORSE, paired_interval, tell_apart
+from srkd.metrics.intervals import BETTER, EQUAL, WORSE, paired_interval, tell_apart
 from srkd.runtimes.runner import Runner
 from srkd.search.budgets import compare
 from srkd.search.choosing import Row
@@ -227,7 +227,7 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
     own, bicubic, teacher = (rows[name][key] for name in ("student", "bicubic", "teacher"))
     said, worth = [], True
     verdict = gaps["bicubic"][key]["verdict"]
-    said.append(f"From bicubic: {_words(gaps['bicubic'])}.")
+    said.append(f"Against bicubic: {_words(gaps['bicubic'])}.")
     if verdict != BETTER:
         worth = False
         said.append(
@@ -238,9 +238,8 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
     ratio = result["speed"]["teacher"] / max(result["speed"]["student"], 1e-12)
     if np.isfinite(way) and (teacher - bicubic) * (1 if key == "psnr" else -1) > 0:
         said.append(
-            f"It goes {way:.0%} of the teacher's way from bicubic ({'PSNR' if key == 'psnr' else LPIPS}), "
-            f"in 1/{ratio:.0f} of its "
-            "time on this machine."
+            f"In {'PSNR' if key == 'psnr' else LPIPS} it goes {way:.0%} of the teacher's way from bicubic, "
+            f"in 1/{ratio:.0f} of the teacher's time on this machine."
         )
     if "control" in gaps:
         verdict = gaps["control"][key]["verdict"]
@@ -249,7 +248,7 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
             WORSE: "the teacher did harm; the control's weights are in work/control-*/run",
         }.get(verdict, "the difference may be chance")
         said.append(
-            f"From its control, trained alike without the teacher: {_words(gaps['control'])}; {words}."
+            f"Against its control, trained alike without the teacher: {_words(gaps['control'])}; {words}."
         )
     for name, found in gaps.items():
         if name.startswith("shipped ") and found[key]["verdict"] == WORSE:
@@ -262,12 +261,17 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
     return worth, said
 
 
+# Of verdicts that say little by themselves.
+_VERDICTS = {EQUAL: "no clear difference"}
+
+
 def _words(gaps: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     for key, unit in (("psnr", " dB"), (LPIPS, " LPIPS")):
         gap = gaps[key]
         width = "" if gap["half_width"] is None else f" ± {gap['half_width']:.{2 if key == 'psnr' else 4}f}"
-        parts.append(f"{gap['mean']:+.{2 if key == 'psnr' else 4}f}{width}{unit} ({gap['verdict']})")
+        verdict = _VERDICTS.get(gap["verdict"], gap["verdict"])
+        parts.append(f"{gap['mean']:+.{2 if key == 'psnr' else 4}f}{width}{unit} ({verdict})")
     return " and ".join(parts)
 
 
