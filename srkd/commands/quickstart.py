@@ -15,7 +15,7 @@ OPTIONS: dict[str, Any] = {"budget": "100kparams", "control": True}
 def quickstart(
     out: StrPath = "quickstart",
     *,
-    hours: float = 0.07,
+    hours: float = 0.04,
     seed: int = 0,
     verbose: bool = True,
     progress: Progress | None = None,

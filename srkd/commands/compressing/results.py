@@ -1,6 +1,7 @@
 """What a student came to: costs measured again, scores against bicubic, teacher and control."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from srkd.metrics.intervals import BETTER, EQUAL, WORSE, paired_interval, tell_a
 from srkd.runtimes.runner import Runner
 from srkd.search.budgets import compare
 from srkd.search.choosing import Row
-from srkd.search.measuring import TURNS
+from srkd.search.measuring import TURNS, take_turns
 from srkd.terminal import note, say, track
 
 # The shares of the end along a curve from the PSNR-trained start.
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Measured again, a student may take this much more than its budget: two sessions of one network differ so.
 TOLERANCE = 0.1
+# How often each network is timed beside the others.
+_TURNS = 3
 # Photographs whose crops the report shows, and the side of these in pixels.
 SHOWN, SHOWN_SIDE = 4, 128
 
@@ -137,15 +140,16 @@ def score_all(
         name: open_runner(weights, "cpu", scale) for name, weights in models.items()
     }
     scores: Scores = {}
-    speed = {}
-    pixels = [pair.lr.shape[0] * pair.lr.shape[1] for pair in pairs]
+    image = pairs[0].lr
+    works = {name: partial(runner, image) for name, runner in runners.items()}
+    speed = {
+        name: float(np.median(seconds)) / (image.shape[0] * image.shape[1])
+        for name, seconds in take_turns(works, _TURNS).items()
+    }
     for name in track(runners, "scoring on held-out photographs", len(runners)):
         runner = runners[name]
-        runner(pairs[0].lr)  # the first run prepares what later ones use
         measures = Measures(metrics.protocol_name("y-crop", runner.scale), LPIPS)
-        (found,), seconds = score_images([runner], pairs, measures)
-        scores[name] = found
-        speed[name] = float(np.median([one[0] / count for one, count in zip(seconds, pixels, strict=True)]))
+        (scores[name],), _ = score_images([runner], pairs, measures)
     return scores, speed, {pair.name: crop_all(pair, runners, scale) for pair in pairs[:SHOWN]}
 
 

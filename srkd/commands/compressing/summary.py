@@ -129,7 +129,7 @@ def _score_rows(pipeline: Pipeline, row: Row, result: Mapping[str, Any]) -> list
         speed = result["speed"][one["model"]] / result["speed"]["student"]
         gaps = result["differences"].get(one["model"])
         words = "" if gaps is None else f"{-gaps['psnr']['mean']:+.2f} dB, {-gaps[LPIPS]['mean']:+.4f}"
-        found.append({**one, "against the student": words, "time": f"{speed:.3g}"})
+        found.append({**one, "against the student": words, "time": f"{speed:.2g}"})
     return found
 
 
