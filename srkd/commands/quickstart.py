@@ -6,7 +6,7 @@ from srkd.commands.compress import Compression, compress, describe_command
 from srkd.files import StrPath
 from srkd.terminal import Progress, reports, say
 
-TEACHER, PHOTOGRAPHS = "srgan_teacher_gan", "embedded"
+TEACHER, PHOTOGRAPHS = "srgan_teacher_psnr", "embedded"
 # A budget that no shipped student keeps.
 OPTIONS: dict[str, Any] = {"budget": "100kparams", "control": True}
 
@@ -15,7 +15,7 @@ OPTIONS: dict[str, Any] = {"budget": "100kparams", "control": True}
 def quickstart(
     out: StrPath = "quickstart",
     *,
-    hours: float = 0.07,
+    hours: float = 0.04,
     seed: int = 0,
     verbose: bool = True,
     progress: Progress | None = None,

@@ -19,12 +19,12 @@ def check(found, photographs):
     assert not re.search(r"(src|href)=.(?!data:image/png;base64,)(?!#)", page.replace("xlink:", ""))
     assert page.count("<figure>") == photographs * 6 and "<svg" in page and "validation PSNR" in page
     assert f"{found.scores[0]['psnr']:.2f}" in page
-    assert srkd.load_generator(found.files["safetensors"]).info["strategy"] == "gan2g"
+    assert srkd.load_generator(found.files["safetensors"]).info["strategy"] == "pretrain"
 
 
 def test_it_is_the_compress_command_that_it_prints(quick, tmp_path, monkeypatch, capsys):
     small = srkd.create_generator("compact", 4, channels=8, convs=3)
-    teacher = srkd.save_generator(small, tmp_path / "teacher.safetensors", objective="gan")
+    teacher = srkd.save_generator(small, tmp_path / "teacher.safetensors", objective="psnr")
     monkeypatch.setattr(quickstart_command, "TEACHER", str(teacher))
     monkeypatch.setitem(quickstart_command.OPTIONS, "budget", "9000params")
     found = srkd.quickstart(tmp_path / "out")
@@ -35,7 +35,7 @@ def test_it_is_the_compress_command_that_it_prints(quick, tmp_path, monkeypatch,
     words = shlex.split(printed)
     assert words[:2] == ["srkd", "compress"] and main(words[1:]) == 0
     again = capsys.readouterr().out
-    assert again.count("done before") == len(found.hours) + 1, again  # the control shares the first run
+    assert again.count("done before") == len(found.hours), again
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_quickstart_as_it_is(tmp_path):
     check(found, 4)
     assert found.worth and found.budgets[0]["kept"] and sum(found.hours.values()) < 0.25
     scores = {row["model"]: row for row in found.scores}
-    student, bicubic = scores["student"], scores["bicubic"]
-    # Sharper than its control, and far from bicubic in both.
-    assert student["st-lpips-alex"] < min(bicubic["st-lpips-alex"] - 0.1, scores["control"]["st-lpips-alex"])
-    assert student["psnr"] > bicubic["psnr"] + 0.4
+    # The network cut in half has come back: far from bicubic, on the teacher's way for the most part.
+    gain, whole = (scores[name]["psnr"] - scores["bicubic"]["psnr"] for name in ("student", "teacher"))
+    assert gain > 1 and gain > 0.7 * whole
+    assert found.traits["kind"] == "psnr" and found.traits["restoring"] is False

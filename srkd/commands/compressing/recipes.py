@@ -1,6 +1,6 @@
 """How a student is trained, as data: by the teacher's kind, and by the time there is.
 
-Where each comes from: `psnr` from benchmarks/methods, `gan` from the quickstart's short training, `gan2gan`
+Where each comes from: `psnr` from benchmarks/methods, `gan` for trainings of minutes, `gan2gan`
 from benchmarks/strategies/student_gan.yaml, `restoring` from benchmarks/real/pixels.yaml and student.yaml.
 """
 

@@ -1,6 +1,7 @@
 """What a student came to: costs measured again, scores against bicubic, teacher and control."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,19 @@ from srkd.commands.compressing.pipeline import Pipeline
 from srkd.commands.compressing.teacher import LPIPS, Traits
 from srkd.data import Pair
 from srkd.metrics.bjontegaard import bd_difference
-from srkd.metrics.intervals import BETTER, WORSE, paired_interval, tell_apart
+from srkd.metrics.intervals import BETTER, EQUAL, WORSE, paired_interval, tell_apart
 from srkd.runtimes.runner import Runner
 from srkd.search.budgets import compare
 from srkd.search.choosing import Row
-from srkd.search.measuring import TURNS
+from srkd.search.measuring import TURNS, take_turns
 from srkd.terminal import note, say, track
 
 # The shares of the end along a curve from the PSNR-trained start.
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Measured again, a student may take this much more than its budget: two sessions of one network differ so.
 TOLERANCE = 0.1
+# How often each network is timed beside the others.
+_TURNS = 3
 # Photographs whose crops the report shows, and the side of these in pixels.
 SHOWN, SHOWN_SIDE = 4, 128
 
@@ -137,15 +140,16 @@ def score_all(
         name: open_runner(weights, "cpu", scale) for name, weights in models.items()
     }
     scores: Scores = {}
-    speed = {}
-    pixels = [pair.lr.shape[0] * pair.lr.shape[1] for pair in pairs]
+    image = pairs[0].lr
+    works = {name: partial(runner, image) for name, runner in runners.items()}
+    speed = {
+        name: float(np.median(seconds)) / (image.shape[0] * image.shape[1])
+        for name, seconds in take_turns(works, _TURNS).items()
+    }
     for name in track(runners, "scoring on held-out photographs", len(runners)):
         runner = runners[name]
-        runner(pairs[0].lr)  # the first run prepares what later ones use
         measures = Measures(metrics.protocol_name("y-crop", runner.scale), LPIPS)
-        (found,), seconds = score_images([runner], pairs, measures)
-        scores[name] = found
-        speed[name] = float(np.median([one[0] / count for one, count in zip(seconds, pixels, strict=True)]))
+        (scores[name],), _ = score_images([runner], pairs, measures)
     return scores, speed, {pair.name: crop_all(pair, runners, scale) for pair in pairs[:SHOWN]}
 
 
@@ -227,7 +231,7 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
     own, bicubic, teacher = (rows[name][key] for name in ("student", "bicubic", "teacher"))
     said, worth = [], True
     verdict = gaps["bicubic"][key]["verdict"]
-    said.append(f"From bicubic: {_words(gaps['bicubic'])}.")
+    said.append(f"Against bicubic: {_words(gaps['bicubic'])}.")
     if verdict != BETTER:
         worth = False
         said.append(
@@ -238,9 +242,8 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
     ratio = result["speed"]["teacher"] / max(result["speed"]["student"], 1e-12)
     if np.isfinite(way) and (teacher - bicubic) * (1 if key == "psnr" else -1) > 0:
         said.append(
-            f"It goes {way:.0%} of the teacher's way from bicubic ({'PSNR' if key == 'psnr' else LPIPS}), "
-            f"in 1/{ratio:.0f} of its "
-            "time on this machine."
+            f"In {'PSNR' if key == 'psnr' else LPIPS} it goes {way:.0%} of the teacher's way from bicubic, "
+            f"in 1/{ratio:.0f} of the teacher's time on this machine."
         )
     if "control" in gaps:
         verdict = gaps["control"][key]["verdict"]
@@ -249,7 +252,7 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
             WORSE: "the teacher did harm; the control's weights are in work/control-*/run",
         }.get(verdict, "the difference may be chance")
         said.append(
-            f"From its control, trained alike without the teacher: {_words(gaps['control'])}; {words}."
+            f"Against its control, trained alike without the teacher: {_words(gaps['control'])}; {words}."
         )
     for name, found in gaps.items():
         if name.startswith("shipped ") and found[key]["verdict"] == WORSE:
@@ -262,12 +265,17 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
     return worth, said
 
 
+# Of verdicts that say little by themselves.
+_VERDICTS = {EQUAL: "no clear difference"}
+
+
 def _words(gaps: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     for key, unit in (("psnr", " dB"), (LPIPS, " LPIPS")):
         gap = gaps[key]
         width = "" if gap["half_width"] is None else f" ± {gap['half_width']:.{2 if key == 'psnr' else 4}f}"
-        parts.append(f"{gap['mean']:+.{2 if key == 'psnr' else 4}f}{width}{unit} ({gap['verdict']})")
+        verdict = _VERDICTS.get(gap["verdict"], gap["verdict"])
+        parts.append(f"{gap['mean']:+.{2 if key == 'psnr' else 4}f}{width}{unit} ({verdict})")
     return " and ".join(parts)
 
 

@@ -96,10 +96,10 @@ def write_summary(
 
 def _summarise(pipeline: Pipeline, row: Row, traits: Traits) -> str:
     words = {"psnr": "trained for PSNR", "gan": "trained adversarially"}[traits.kind]
-    repairs = ", and it repairs degraded photographs" if traits.restoring else ""
+    repairs = "repairs" if traits.restoring else "does not repair"
     return (
-        f"Teacher: {pipeline.path.name}, x{pipeline.scale}, {words} ({traits.why_kind}){repairs} "
-        f"({traits.why_restoring}). "
+        f"Teacher: {pipeline.path.name}, x{pipeline.scale}, {words} ({traits.why_kind}). "
+        f"It {repairs} degraded photographs: {traits.why_restoring}. "
         f"Student: {row.candidate.name}, {row.candidate.parameters:,} parameters, for "
         f"{pipeline.request.place.describe()}."
     )
@@ -129,7 +129,7 @@ def _score_rows(pipeline: Pipeline, row: Row, result: Mapping[str, Any]) -> list
         speed = result["speed"][one["model"]] / result["speed"]["student"]
         gaps = result["differences"].get(one["model"])
         words = "" if gaps is None else f"{-gaps['psnr']['mean']:+.2f} dB, {-gaps[LPIPS]['mean']:+.4f}"
-        found.append({**one, "from the student": words, "time": f"{speed:.3g}"})
+        found.append({**one, "against the student": words, "time": f"{speed:.2g}"})
     return found
 
 
