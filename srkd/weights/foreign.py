@@ -135,6 +135,21 @@ def _list_taps(descriptor: Any) -> list[str]:
     return []
 
 
+def _merge(model: nn.Module) -> nn.Module:
+    """SPAN's re-parameterised convolutions, merged once; upstream's merge anew with every image, which takes
+    time, and which torch's exporter does not survive."""
+    for module in model.eval().modules():
+        merge = getattr(module, "update_params", None)
+        if callable(merge) and isinstance(getattr(module, "eval_conv", None), nn.Conv2d):
+            merge()
+            module.update_params = _merged
+    return model
+
+
+def _merged() -> None:
+    """In the place of the merging that was done."""
+
+
 class ForeignGenerator(Generator):
     """A spandrel model. Its images are clamped to [0, 1].
 
@@ -149,7 +164,7 @@ class ForeignGenerator(Generator):
         factor = resize[0] if resize else 1
         super().__init__(round(descriptor.scale * factor), FOREIGN_RADIUS, _list_taps(descriptor))
         self.exact = False
-        self.model: nn.Module = descriptor.model.requires_grad_(False)
+        self.model: nn.Module = _merge(descriptor.model.requires_grad_(False))
         self.resize, self.info = resize, {"kind": "generator", "architecture": descriptor.architecture.name}
         # Called in place of the model: it pads to the sizes that the architecture needs.
         self._call = descriptor
