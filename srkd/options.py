@@ -22,7 +22,7 @@ RECIPE_PANELS = {
 }
 PANELS = {
     "What": (
-        "budget images weights model data sr folder first second recipe methods strategy teacher "
+        "budget images purpose weights model data sr folder first second recipe methods strategy teacher "
         "discriminator "
         "discriminator_options old replay val lr scale"
     ),
@@ -50,7 +50,7 @@ METAVARS = {
     "degradation": "NAME|YAML",
 }
 # Parameters whose name as an option is a word of Python's.
-NAMES = {"program": "for"}
+NAMES = {"program": "for", "purpose": "for"}
 # Lists that take all words up to the next option; of others, the option is repeated.
 GREEDY = ("data", "sr")
 TYPES = {int: "N", float: "NUMBER", str: "TEXT"}

@@ -18,14 +18,13 @@ from srkd.images.reading import read_image
 from srkd.images.writing import write_image
 from srkd.runtimes.ncnn_files import weights_of
 from srkd.runtimes.runner import Runner
-from srkd.upscaling.opening import BICUBIC, default_weights, open_runner
-from srkd.weights.catalogue import find_weights, kind_of
+from srkd.upscaling.opening import BICUBIC, open_runner
+from srkd.weights.catalogue import find_weights, kind_of, list_shipped
 
 ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = ROOT / "benchmarks" / "validation.sha256"
-# Beside the teacher's file, and shipped.
+# Beside the teacher's file.
 RIVAL = "realesr-animevideov3-x4"
-SHIPPED = ("span_s_psnr", "span_s_gan")
 
 
 class Network(NamedTuple):
@@ -59,7 +58,7 @@ def check_options(arguments: Namespace) -> None:
 
 def find_networks(teacher: Path, students: Sequence[str], threads: int) -> list[Network]:
     """Bicubic first, the teacher second, then animevideov3 where it lies beside the teacher, the shipped
-    students with the default, and the given ones.
+    students that `srkd upscale --for` chooses among, and the given ones.
 
     Raises:
         UsageError: no such weights, or two of one label.
@@ -67,7 +66,7 @@ def find_networks(teacher: Path, students: Sequence[str], threads: int) -> list[
     rival = teacher.with_name(f"{RIVAL}.param")
     named: list[tuple[str, Path | str]] = [(BICUBIC, BICUBIC), (teacher.stem, teacher)]
     named += [(RIVAL, rival)] if rival.is_file() else []
-    named += [(name, name) for name in dict.fromkeys((*SHIPPED, default_weights()))]
+    named += [(name, name) for name, entry in list_shipped().items() if "for" in entry]
     for text in students:
         label, given, weights = text.rpartition("=")
         named.append((label if given else Path(weights).stem, weights))

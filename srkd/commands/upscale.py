@@ -19,7 +19,7 @@ from srkd.upscaling.journal import Job, Journal
 from srkd.upscaling.limits import check_options
 from srkd.upscaling.many import Enlarge, Outcome, enlarge_all, enlarge_here, enlarge_there
 from srkd.upscaling.moving import ClipOptions, CodecName, check_moving
-from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, default_weights
+from srkd.upscaling.opening import BICUBIC, Backend, Device, Precision, Purpose, default_weights
 from srkd.upscaling.outputs import Plan, plan_outputs
 from srkd.upscaling.sharpness import find_pair
 from srkd.upscaling.sizes import Size, parse_size
@@ -35,6 +35,7 @@ def upscale(
     out: StrPath,
     *,
     weights: StrPath | None = None,
+    purpose: Purpose | None = None,
     scale: float | None = None,
     width: int | None = None,
     height: int | None = None,
@@ -75,7 +76,10 @@ def upscale(
             URLs that fsspec opens too, such as s3://bucket/photos/ or https://host/photo.jpg; and tar
             archives by name or glob, the shards of WebDataset, of which each becomes one.
         out: the file to write, or a folder (where names are kept); `-` is standard output. URLs too.
-        weights: a weights file or shipped name, or `bicubic`; the default shipped one when not given.
+        weights: a weights file or shipped name, or `bicubic`; a shipped one when not given.
+        purpose: chooses among the shipped weights: `clean`, the default, enlarges clean images faithfully;
+            `sharp` does so with invented detail; `photo` frees photographs of cameras and the web from noise,
+            blur and JPEG's blocks.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
         width: of the output in pixels, in the place of `scale`; the height follows.
@@ -124,8 +128,7 @@ def upscale(
     size = parse_size(scale, width, height, fit)
     _check_format(format)
     check_path("out", out)
-    weights = weights or default_weights()
-    check_path("weights", weights)
+    weights = _choose_weights(weights, purpose)
     with localised(_check_inputs(images), out) as (places, place):
         streams = replace_streams([str(name) for name in places], place, format)
         with streams as (inputs, target, shown):
@@ -155,6 +158,15 @@ def upscale(
 def _check_format(format: str) -> None:
     if format != "keep" and f".{format}" not in FORMATS:
         raise UsageError(f"this installation's Pillow does not write {format}; choose another --format")
+
+
+def _choose_weights(weights: StrPath | None, purpose: Purpose | None) -> StrPath:
+    """The given weights, or the shipped ones for a purpose. Raises UsageError where both are given."""
+    if weights and purpose:
+        raise UsageError(f"--for {purpose} chooses the weights; leave out --weights")
+    weights = weights or default_weights(purpose)
+    check_path("weights", weights)
+    return weights
 
 
 def _prepare(

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, get_args
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from platformdirs import user_cache_path
 
@@ -25,6 +25,8 @@ from srkd.weights.catalogue import find_onnx, find_weights, is_own, kind_of, lis
 
 # Not weights but a resampler, which takes their place.
 BICUBIC = "bicubic"
+# What shipped weights are for, as `for` in weights/index.json says it.
+Purpose = Literal["clean", "sharp", "photo"]
 
 
 def open_runner(
@@ -139,16 +141,17 @@ def open_fastest(
     return open_runner(weights, scale=max(1, round(scale or 4)), **options)
 
 
-def default_weights() -> str:
-    """The shipped weights that upscale where none are named.
+def default_weights(purpose: Purpose | None = None) -> str:
+    """The shipped weights that upscale where none are named: those for a purpose, or for any.
 
     Raises:
         UsageError: there are none.
     """
     for name, entry in list_shipped().items():
-        if entry.get("default"):
+        if entry.get("default") if purpose is None else entry.get("for") == purpose:
             return name
-    raise UsageError("no default weights are installed; give --weights FILE (srkd quickstart makes some)")
+    which = "default weights" if purpose is None else f"weights for '{purpose}'"
+    raise UsageError(f"no {which} are installed; give --weights FILE (srkd quickstart makes some)")
 
 
 def prefer(weights: StrPath, device: Device) -> Backend:
