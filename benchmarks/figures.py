@@ -160,6 +160,16 @@ def inheritance() -> Rows:
         yield [row["student"], row["start"], f"{row['before']:.2f} dB", f"{row['after']:.2f} dB"]
 
 
+def finetuned() -> Rows:
+    """Variants of the default adversarial fine-tuning, and their start."""
+    found = load("finetuning/defaults.json")["scores"]
+    for name, whole in found["Set5"].items():
+        flat = found["flat"][name]
+        cells = [f"{part['psnr']:.2f} dB, {part['st-lpips-alex']:.3f}" for part in (whole, flat)]
+        cells += [f"{flat[key]:.2f}" for key in ("lattice", "halo", "flat-noise")]
+        yield [f"`{name}`" if name in list_shipped() else name, *cells]
+
+
 def quantised() -> Rows:
     """What int8 loses, plain and fine-tuned, and its time."""
     runtimes = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT"}
@@ -179,6 +189,7 @@ TABLES = {
         ("gan2gan against half the steps", half_way),
         ("Methods", lambda: comparison("methods")),
         ("Compressing", inheritance),
+        ("Fine-tuning", finetuned),
         ("int8", quantised),
         (
             "Optimisers",
