@@ -17,6 +17,7 @@ import numpy as np
 from srkd.errors import SrkdError
 from srkd.metrics.intervals import paired_interval
 from srkd.weights.catalogue import list_shipped
+from srkd.weights.cost import count_cost
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import make_parser, run_script
@@ -52,7 +53,7 @@ def scores(name: str, *sets: str) -> list[str]:
 
 
 def parameters(name: str) -> str:
-    return f"{load('results/frontier.json')['ours']['points'][name]['parameters']:,}"
+    return f"{count_cost(name).parameters:,}"
 
 
 def strategies() -> Rows:

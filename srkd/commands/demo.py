@@ -9,15 +9,14 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from srkd.arguments import check_whole
 from srkd.errors import SrkdError, UsageError
 from srkd.exports.web import write_site
 from srkd.files import StrPath
 from srkd.terminal import Progress, answer, reports
-from srkd.upscaling.opening import default_weights
-from srkd.upscaling.sharpness import find_pair
+from srkd.upscaling.opening import Purpose, default_weights
 
 HOST, PORT, TRIES = "127.0.0.1", 8000, 20
 # What the page may do: run its own scripts, and read its own files. The last two allow threads, which share
@@ -59,7 +58,7 @@ def demo(
     The page is on 127.0.0.1, for nobody else, until Ctrl-C. Pictures stay in the browser.
 
     Args:
-        weights: weights files or shipped names; the default one and its sharp twin when none are given.
+        weights: weights files or shipped names; those of `srkd upscale --for` when none are given.
         port: of the address; the first that is free from 8000 on when not given.
         runtime: ONNX Runtime Web: its archive (`npm pack onnxruntime-web`), or the folder of the unpacked
             package. Without it, it is downloaded once from npm's registry.
@@ -74,7 +73,7 @@ def demo(
         check_whole("port", port, 0, 65535)
     names = [weights] if isinstance(weights, str | Path) else list(weights or ())
     with tempfile.TemporaryDirectory(prefix="srkd-demo-") as folder, bind(port, folder) as server:
-        write_site(names or find_pair(default_weights()), Path(folder), runtime)
+        write_site(names or list(map(default_weights, get_args(Purpose))), Path(folder), runtime)
         try:
             answer(f"http://{HOST}:{server.server_port}/ upscales in the browser; end with Ctrl-C")
             server.serve_forever()

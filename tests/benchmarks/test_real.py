@@ -207,8 +207,8 @@ def test_the_page_is_a_jpeg_under_a_megabyte(pictures, small, tmp_path):
     ]
     page.main([str(word) for word in words])
     shown = read_image(out)
-    # LR, bicubic, the teacher, two shipped students, and HR.
-    (width, height), _ = sheet.lay_out(1, 6, page.SIDE)
+    # LR, bicubic, the teacher, three shipped students, and HR.
+    (width, height), _ = sheet.lay_out(1, 7, page.SIDE)
     assert shown.shape == (height, width, 3) and out.stat().st_size < 2**20
 
 

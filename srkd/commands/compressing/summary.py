@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from srkd.commands.compressing.pipeline import Pipeline
+from srkd.commands.compressing.recipes import RECIPES
 from srkd.commands.compressing.teacher import LPIPS, Traits
 from srkd.degradation import make_degradation
 from srkd.files import write_text
@@ -173,6 +174,7 @@ def _describe_training(
         for one in plan["phases"]
     )
     mix = make_degradation(degradation)
+    metric = any("lpips" in loss for loss in _list_losses(plan["recipe"]))
     raced = [f"Race, round {number}: {one}." for number, one in enumerate(pipeline.raced, 1)]
     return [
         *raced,
@@ -180,7 +182,14 @@ def _describe_training(
         f"{counts['crops']} crops of {len(pipeline.train)} photographs, LR by "
         f"{'bicubic' if mix is None else mix.preset}; the "
         f"teacher takes {traits.seconds_per_pixel * 1e6:.3g} microseconds for an LR pixel here.",
+        *(["It was trained on ST-LPIPS, which is therefore no independent score of it."] if metric else []),
     ]
+
+
+def _list_losses(recipe: str) -> set[str]:
+    """The losses that a recipe sets, by name."""
+    stages = [stage for phase in RECIPES[recipe] for stage in phase.stages.values() if stage]
+    return {name for stage in stages for name in stage.get("losses", {})}
 
 
 def _commands(pipeline: Pipeline, folder: Path, command: str) -> str:
