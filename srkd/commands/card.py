@@ -84,11 +84,12 @@ def card(
         photo=_PHOTO,
         origin=_ORIGIN,
         picture=picture.name,
+        degradation=_degrade(info),
         scale=model.scale,
         weights=name,
     )
     with publish(target, [picture.suffix]) as draft:
-        _draw(path, model.scale, draft.with_suffix(picture.suffix))
+        _draw(path, model.scale, _degrade(info), draft.with_suffix(picture.suffix))
         draft.write_text(text, encoding="utf-8")
     say(f"-> {target}, {picture}")
     return target
@@ -190,14 +191,26 @@ def _align(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{**columns, **row} for row in rows]
 
 
-def _draw(path: Path, scale: int, target: Path) -> None:
+def _degrade(info: Mapping[str, Any]) -> str:
+    """How the picture's LR image is made: as for training, but for `real`, most of whose draws are worse than
+    what people have, `web`."""
+    made = info.get("degradation") or "none"
+    preset = made["preset"] if isinstance(made, Mapping) else made
+    return "web" if preset == "real" else preset
+
+
+def _draw(path: Path, scale: int, degradation: str, target: Path) -> None:
     """Bicubic, this model and the original, side by side."""
     from srkd.data import embedded_photos, read_pair
+    from srkd.data.degrade import draw_lr, draw_rng
+    from srkd.degradation import make_degradation
     from srkd.reports.page import busiest_window
     from srkd.upscaling.opening import open_runner
 
     pair = read_pair(embedded_photos([_PHOTO])[0], None, scale)
-    images = [open_runner(weights, "cpu", scale)(pair.lr) for weights in ("bicubic", path)]
+    mix = make_degradation(degradation)
+    lr = draw_lr(pair.lr, pair.hr, draw_rng(0, "0", 0), mix) if mix else pair.lr
+    images = [open_runner(weights, "cpu", scale)(lr) for weights in ("bicubic", path)]
     top, left = busiest_window(pair.hr, _SIDE)
     crops = [image[top : top + _SIDE, left : left + _SIDE] for image in (*images, pair.hr)]
     gap = np.full((_SIDE, 4, 3), 255, np.uint8)

@@ -128,3 +128,14 @@ def test_misuse(fails, tmp_path, weights):
     assert "end in .md" in fails(2, "card", weights, "--out", tmp_path / "x.txt")
     assert "no weights file" in fails(2, "card", "nothing")
     assert [p.name for p in tmp_path.iterdir()] == ["card.md"]
+
+
+def test_the_picture_is_degraded_as_the_network_was_trained(tmp_path):
+    texts, pictures = {}, {}
+    for name in ("span_s_psnr", "span_s_real"):
+        texts[name] = srkd.card(name, out=tmp_path / f"{name}.md", verbose=False).read_text()
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            pictures[name] = picture.crop((0, 0, 320, 320)).tobytes()  # bicubic's part
+    assert "is MATLAB's bicubic x1/4." in texts["span_s_psnr"]
+    assert "degraded as `--degradation web` does it." in texts["span_s_real"]
+    assert pictures["span_s_psnr"] != pictures["span_s_real"]
