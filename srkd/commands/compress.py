@@ -263,7 +263,8 @@ def describe_command(given: Mapping[str, Any]) -> str:
         value = given.get(name)
         if parameter.kind is not parameter.KEYWORD_ONLY or name in ("verbose", "progress", "dry_run"):
             continue
-        if value == parameter.default or value is None:
+        # Before anything is checked, so that it may be an array, which == compares by elements.
+        if value is None or (type(value) is type(parameter.default) and value == parameter.default):
             continue
         option = f"--{name.replace('_', '-')}"
         if value is True:

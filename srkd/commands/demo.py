@@ -58,7 +58,8 @@ def demo(
     The page is on 127.0.0.1, for nobody else, until Ctrl-C. Pictures stay in the browser.
 
     Args:
-        weights: weights files or shipped names; those of `srkd upscale --for` when none are given.
+        weights: weights files or shipped names; when none are given, those for clean images, for sharper ones
+            and for photographs.
         port: of the address; the first that is free from 8000 on when not given.
         runtime: ONNX Runtime Web: its archive (`npm pack onnxruntime-web`), or the folder of the unpacked
             package. Without it, it is downloaded once from npm's registry.
