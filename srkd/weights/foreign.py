@@ -142,7 +142,7 @@ def _merge(model: nn.Module) -> nn.Module:
         merge = getattr(module, "update_params", None)
         if callable(merge) and isinstance(getattr(module, "eval_conv", None), nn.Conv2d):
             merge()
-            module.update_params = _merged
+            object.__setattr__(module, "update_params", _merged)
     return model
 
 
