@@ -43,6 +43,11 @@ def read_member(place: str, name: str) -> bytes:
         raise SrkdError(f"{clean(place)} is damaged: {first_line(error)}") from error
 
 
+def close_archives() -> None:
+    """Forgets what is open: a file of the same name may hold something else by the next time."""
+    _open.cache_clear()
+
+
 # As many as are open at once; a process reads one after another.
 @lru_cache(maxsize=8)
 def _open(place: str) -> _Archive:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from srkd.archives import SUFFIX, list_archive, read_member
+from srkd.archives import SUFFIX, close_archives, list_archive, read_member
 from srkd.errors import SrkdError, UsageError
 from srkd.files import StrPath
 from srkd.stores import MAGIC, clean, explain, is_remote, list_store, open_store, send
@@ -91,6 +91,7 @@ def localised(
         top = Path(stack.enter_context(temporary))
         made: list[Mirror] = []
         stack.callback(lambda: [_mirrors.pop(mirror.folder, None) for mirror in made])
+        stack.callback(close_archives)
 
         def show(text: str) -> str:
             for mirror in made:

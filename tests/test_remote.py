@@ -189,6 +189,11 @@ def test_shards_are_packed_as_their_images_in_folders_are(shards, tmp_path, stor
     expected = contents(tmp_path / "a")
     assert contents(tmp_path / "b") == expected and contents(tmp_path / "c") == expected
     assert len(srkd.prepare(packed / "0000.tar", tmp_path / "d")["images"]) == 3
+    # Replaced by another of its name.
+    shutil.copy(packed / "0001.tar", packed / "0000.tar")
+    srkd.prepare(packed / "0000.tar", tmp_path / "e")
+    srkd.prepare(packed / "0001.tar", tmp_path / "f")
+    assert contents(tmp_path / "e") == contents(tmp_path / "f")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ _TITLES = {
     "result": "measuring and scores",
 }
 
+_TRAINED_ON = "The student was trained on ST-LPIPS, which is therefore no independent score of it."
+
 
 def read_crops(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """What `save_crops` kept."""
@@ -65,7 +67,7 @@ def write_summary(
         "verdict": result["verdict"],
         "budgets": _budget_rows(result["budgets"]),
         "scores": _score_rows(pipeline, row, result),
-        "held": _describe_held(result, degradation),
+        "held": _describe_held(result, degradation, plan["recipe"]),
         "bd": _describe_bd(result.get("bd")),
         "candidates": candidate_rows(search["rows"], row.candidate.name, costs),
         "why": _explain(search, row),
@@ -134,7 +136,7 @@ def _score_rows(pipeline: Pipeline, row: Row, result: Mapping[str, Any]) -> list
     return found
 
 
-def _describe_held(result: Mapping[str, Any], degradation: Any) -> str:
+def _describe_held(result: Mapping[str, Any], degradation: Any, recipe: str) -> str:
     mix = make_degradation(degradation)
     made = "by MATLAB's bicubic" if mix is None else f"degraded at random as {mix.preset}, with fixed seeds"
     return (
@@ -143,7 +145,7 @@ def _describe_held(result: Mapping[str, Any], degradation: Any) -> str:
         f"SSIM under y-crop, LPIPS by the offline ST-LPIPS AlexNet (lower is better). Intervals are of 95 % "
         f"over these photographs, for one training: another seed gives other numbers. Time is relative to "
         f"the student's, each network in the runtime that srkd evaluate takes for it."
-    )
+    ) + (" " + _TRAINED_ON if any("lpips" in loss for loss in _list_losses(recipe)) else "")
 
 
 def _describe_bd(bd: Mapping[str, Any] | None) -> str:
@@ -174,7 +176,6 @@ def _describe_training(
         for one in plan["phases"]
     )
     mix = make_degradation(degradation)
-    metric = any("lpips" in loss for loss in _list_losses(plan["recipe"]))
     raced = [f"Race, round {number}: {one}." for number, one in enumerate(pipeline.raced, 1)]
     return [
         *raced,
@@ -182,7 +183,6 @@ def _describe_training(
         f"{counts['crops']} crops of {len(pipeline.train)} photographs, LR by "
         f"{'bicubic' if mix is None else mix.preset}; the "
         f"teacher takes {traits.seconds_per_pixel * 1e6:.3g} microseconds for an LR pixel here.",
-        *(["It was trained on ST-LPIPS, which is therefore no independent score of it."] if metric else []),
     ]
 
 
