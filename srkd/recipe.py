@@ -51,7 +51,8 @@ class RunOptions(TypedDict, total=False):
             name; may be given several times. Its images come from a packed data set that holds them.
         teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
         start: weights to start from; the strategy's pretraining stage is then skipped. Where `model` has
-            another tail, the tail starts with fresh weights.
+            another tail, the tail starts with fresh weights; where it has another width or fewer blocks,
+            channels are chosen or added, and blocks chosen.
         members: generators in the cohort, each with critics of its own; 2 for `mutual` when not given.
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.

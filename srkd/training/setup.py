@@ -21,6 +21,8 @@ from srkd.errors import SrkdError, UsageError
 from srkd.files import hash_file, name_by_hash
 from srkd.models import create_generator
 from srkd.models.base import Discriminator, Generator
+from srkd.models.cost import count_parameters
+from srkd.models.resizing import can_resize, resize
 from srkd.recipe import Recipe
 from srkd.strategies import DEFAULT_MODEL, STRATEGIES
 from srkd.terminal import note, say, silence
@@ -265,7 +267,19 @@ def start_network(recipe: Recipe, index: int) -> Generator:
             raise UsageError(f"{recipe.start} is x{started.scale}; give --scale {started.scale}")
         return started
     network = create_generator(model, recipe.scale, **recipe.model_options)
-    if not copy_weights(load_generator(recipe.start), network, recipe.start, fresh=network.tail_name):
+    source = load_generator(recipe.start)
+    try:
+        whole = copy_weights(source, network, recipe.start, fresh=network.tail_name)
+    except UsageError:
+        if not can_resize(source, network):
+            raise
+        resize(source, network)
+        note(
+            f"the {count_parameters(source):,} parameters of {recipe.start} are resized to the "
+            f"{count_parameters(network):,} of {model}"
+        )
+        return network
+    if not whole:
         note(f"{recipe.start} has another tail than {model}, which starts with fresh weights there")
     return network
 

@@ -1,10 +1,41 @@
 """A run's folder is its own."""
 
 import pytest
+import torch
 
-from srkd import SrkdError, UsageError
+from srkd import SrkdError, UsageError, create_generator
+from srkd.recipe import Recipe
 from srkd.training.logs import LOCK
-from srkd.training.setup import lock_run
+from srkd.training.setup import lock_run, start_network
+from srkd.weights.store import load_generator, save_generator
+
+
+def start(tmp_path, model, **options):
+    weights = str(tmp_path / "w.safetensors")
+    recipe = Recipe("embedded", "pretrain", model=model, model_options=options, start=weights)
+    return start_network(recipe, 0)
+
+
+def test_a_student_of_another_width_starts_from_the_trained_one(tmp_path, capsys):
+    trained = create_generator("span", channels=8)
+    save_generator(trained, tmp_path / "w.safetensors")
+    wide = start(tmp_path, "span", channels=12)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "are resized to the" in said
+    assert "of span" in said
+    image = torch.rand(1, 3, 9, 10)
+    with torch.no_grad():
+        expected = load_generator(tmp_path / "w.safetensors")(image)
+        assert torch.allclose(wide.eval()(image), expected, atol=1e-3)
+    # As wide as the file, it is copied.
+    start(tmp_path, "span", channels=8)
+    assert "resized" not in capsys.readouterr().out
+
+
+def test_a_student_of_another_architecture_is_refused(tmp_path):
+    save_generator(create_generator("span", channels=8), tmp_path / "w.safetensors")
+    with pytest.raises(UsageError, match="holds another architecture than the model"):
+        start(tmp_path, "compact", channels=8)
 
 
 def test_a_folder_without_a_run_is_removed_again(tmp_path):
