@@ -193,23 +193,42 @@ def test_the_table_is_written_from_what_was_measured(pictures, small, tmp_path):
 
 def test_the_page_is_a_jpeg_under_a_megabyte(pictures, small, tmp_path):
     out = tmp_path / "crops.jpg"
-    words = [
-        "--data",
-        pictures,
-        "--teacher",
-        small,
-        "--cache",
-        tmp_path / "cache",
-        "--out",
-        out,
-        "--count",
-        1,
-    ]
-    page.main([str(word) for word in words])
+    words = ["--data", pictures, "--teacher", small, "--cache", tmp_path / "cache", "--out", out]
+    page.main([str(word) for word in (*words, "--count", 1)])
     shown = read_image(out)
     # LR, bicubic, the teacher, three shipped students, and HR.
-    (width, height), _ = sheet.lay_out(1, 7, page.SIDE)
+    (width, height), _ = sheet.lay_out(1, 7, 160)
     assert shown.shape == (height, width, 3) and out.stat().st_size < 2**20
+
+
+def test_the_page_shows_what_is_chosen(pictures, small, tmp_path, capsys):
+    out, name = tmp_path / "chosen.jpg", sorted(pictures.iterdir())[1].name
+    words = ["--data", pictures, "--teacher", small, "--cache", tmp_path / "cache", "--out", out]
+
+    def run(*options):
+        page.main([str(word) for word in (*words, *options)])
+
+    run("--only", name, "--columns", "HR", "bicubic", "--side", 96)
+    (width, height), places = sheet.lay_out(1, 2, 96)
+    shown = read_image(out)
+    assert shown.shape == (height, width, 3)
+    # The first column is HR, to JPEG's loss.
+    _, top = places[0][0]
+    hr = read_image(pictures / name)
+    crop = shown[top : top + 96, :96].astype(int)
+    assert any(
+        np.abs(crop - hr[y : y + 96, x : x + 96]).mean() < 6
+        for y in range(0, len(hr) - 95, 4)
+        for x in range(0, hr.shape[1] - 95, 4)
+    )
+    for options, said in (
+        (["--only", "none.png"], "--only: there is no none.png; there are"),
+        (["--columns", "HD"], "--columns: there is no HD; there are LR, bicubic"),
+        (["--side", 1000], "is 224x192 when enlarged; 1000 is more"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            run(*options)
+        assert end.value.code == 2 and said in " ".join(capsys.readouterr().err.split())
 
 
 def test_verdicts_say_better_and_worse_and_leave_out_the_teacher():
