@@ -18,6 +18,7 @@ from srkd.images.writing import write_image
 table = load_script("benchmarks/real/table.py")
 default = load_script("benchmarks/real/default.py")
 page = load_script("benchmarks/real/page.py")
+crops = load_script("benchmarks/real/crops.py")
 cases, markdown, networks, shares, sheet, speed = (
     import_module(f"benchmarks.real.{name}")
     for name in ("cases", "markdown", "networks", "shares", "sheet", "speed")
@@ -189,6 +190,38 @@ def test_the_table_is_written_from_what_was_measured(pictures, small, tmp_path):
         assert {"niqe", "near st-lpips-vgg"} <= entry["scores"].keys() and "psnr" not in entry["scores"]
     text = out.with_suffix(".md").read_text()
     assert f"| same | {by_name['same']['scores']['psnr']['mean']:.2f} |" in text
+
+
+def test_crops_are_of_photographs_that_are_not_held_out(pictures, tmp_path, capsys):
+    held, other = list_images(pictures)
+    listed = tmp_path / "held.sha256"
+    listed.write_text(f"{hash_file(held)}  {held.name}\n")
+
+    def run(out, *options):
+        crops.main([str(word) for word in (pictures, tmp_path / out, "--side", 64, *options)])
+        return list_images(tmp_path / out / "train")
+
+    found = run("crops", "--held-out", listed, "--count", 3)
+    assert len(found) == 3
+    whole = read_image(other)
+    for path in found:
+        assert path.stem.startswith(tuple(f"{number:04d}_{other.stem}_" for number in range(3)))
+        crop = read_image(path)
+        assert crop.shape == (64, 64, 3)
+        if path.stem.endswith("_1"):
+            windows = np.lib.stride_tricks.sliding_window_view(whole, crop.shape)[:, :, 0]
+            assert (windows == crop).all((-3, -2, -1)).any()
+    assert np.array_equal(read_image(tmp_path / "crops" / "held" / f"{held.stem}.png"), read_image(held))
+    # The same command, the same crops.
+    again = run("again", "--held-out", listed, "--count", 3)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in found]
+    assert len(run("all", "--count", 500)) < 500
+    assert "of 500 wanted: the photographs have no more" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        run("all")
+    assert "is not an empty folder" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(SystemExit):
+        run("large", "--side", 1000)
 
 
 def test_the_page_is_a_jpeg_under_a_megabyte(pictures, small, tmp_path):
