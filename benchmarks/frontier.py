@@ -1,12 +1,12 @@
-"""Quality against speed: LPIPS on Set5 over frames per second on a CPU, x4, next to EdgeSRGAN's frontier.
+"""Quality against speed: LPIPS and PSNR on Set5 over frames per second on a CPU, x4, beside others' networks.
 
     python benchmarks/frontier.py --data BENCHMARKS/Set5 [--turns 7] [--threads 2]
         [--json benchmarks/results/frontier.json] [--picture benchmarks/results/frontier.png]
 
 The plot of Angarano et al. (arXiv 2209.03355): an LR image of 80x60 pixels, the network alone. Ours are all
-shipped x4 weights, scored as `srkd evaluate` does, and bicubic. Theirs are published scores at the speed of
-their layouts with random weights, timed here in turns with ours. Their LPIPS is not ours, so each is divided
-by the LPIPS of bicubic under the same protocol.
+shipped x4 weights, scored as `srkd evaluate` does, and bicubic. Others' layouts are timed with random
+weights, in turns with ours. The published weights of some were scored in our protocol; EdgeSRGAN's scores are
+the paper's, whose LPIPS is not ours, so each LPIPS is divided by that of bicubic under the same protocol.
 """
 
 import logging
@@ -45,7 +45,7 @@ from benchmarks.common import (
     versions,
     write_json,
 )
-from benchmarks.frontier_layouts import SOURCE, THEIR_BICUBIC, THEIRS
+from benchmarks.frontier_layouts import SCORED, SCORED_SOURCE, SOURCE, THEIR_BICUBIC, THEIRS
 from benchmarks.frontier_plot import draw
 from benchmarks.runtimes import SCALE, architecture, enlarge_bicubic, open_session, random_image, to_batch
 from benchmarks.timing import summarise, take_turns
@@ -59,7 +59,8 @@ MARGIN = 1.05
 # Largest accepted difference between ONNX Runtime and torch.
 BOUND = 1e-3
 
-# A network: `lpips`, `share` of bicubic's, `parameters`, `fps` with `median` and `quartiles`.
+# A network: `lpips`, `share` of bicubic's, `psnr` under y-crop4 where it is known, `parameters`, `fps` with
+# `median` and `quartiles`.
 Point = dict[str, Any]
 
 
@@ -73,8 +74,8 @@ def find_ours() -> dict[str, Any]:
     return found
 
 
-def score_all(names: Sequence[str], data: str, threads: int) -> tuple[dict[str, float], int]:
-    """The mean LPIPS of each, as `srkd evaluate` computes it, and the number of images."""
+def score_all(names: Sequence[str], data: str, threads: int) -> tuple[dict[str, dict[str, float]], int]:
+    """The mean scores of each, as `srkd evaluate` computes them, and the number of images."""
     count, pairs = open_benchmark(data, SCALE)
     images = list(pairs)
     found = {}
@@ -87,8 +88,8 @@ def score_all(names: Sequence[str], data: str, threads: int) -> tuple[dict[str, 
                     yield pair
                     advance(1)
 
-            found[name] = score(model, passing(), "y-crop", LPIPS)["mean"][LPIPS]
-            console.print(f"{name}: {LPIPS} {found[name]:.4f}", markup=False)
+            found[name] = score(model, passing(), "y-crop", LPIPS)["mean"]
+            console.print(f"{name}: {LPIPS} {found[name][LPIPS]:.4f}", markup=False)
     return found, count
 
 
@@ -159,10 +160,17 @@ def find_dominated(ours: Mapping[str, Point], theirs: Mapping[str, Point]) -> di
     return {name: others for name, others in found.items() if others}
 
 
-def make_point(lpips: float, bicubic: float, model: nn.Module | None, fps: Point) -> Point:
+def make_point(
+    lpips: float, bicubic: float, model: nn.Module | None, fps: Point, psnr: float | None = None
+) -> Point:
     parameters = 0 if model is None else count_parameters(model)
-    share = round(lpips / bicubic, 4)
-    return {"lpips": round(lpips, 4), "share": share, "parameters": parameters, "fps": fps}
+    point = {
+        "lpips": round(lpips, 4),
+        "share": round(lpips / bicubic, 4),
+        "parameters": parameters,
+        "fps": fps,
+    }
+    return point if psnr is None else {**point, "psnr": round(psnr, 2)}
 
 
 def measure(data: Path, threads: int, turns: int) -> dict[str, Any]:
@@ -170,11 +178,16 @@ def measure(data: Path, threads: int, turns: int) -> dict[str, Any]:
     models = find_ours()
     scores, count = score_all([BICUBIC, *models], str(data), threads)
     torch.manual_seed(0)
-    layouts = {name: rival.build() for name, rival in THEIRS.items()}
+    layouts = {name: rival.build() for name, rival in (THEIRS | SCORED).items()}
     rates = time_networks({**models, **layouts}, threads, turns)
+    bicubic = scores[BICUBIC][LPIPS]
     ours = {
-        name: make_point(lpips, scores[BICUBIC], models.get(name), rates[name])
-        for name, lpips in scores.items()
+        name: make_point(found[LPIPS], bicubic, models.get(name), rates[name], found["psnr"])
+        for name, found in scores.items()
+    }
+    scored = {
+        name: make_point(rival.lpips, bicubic, layouts[name], rates[name], rival.psnr)
+        for name, rival in SCORED.items()
     }
     theirs = {
         name: {
@@ -201,20 +214,22 @@ def measure(data: Path, threads: int, turns: int) -> dict[str, Any]:
             "fps": "of the layout with random weights, measured in the same run as ours",
             "points": theirs,
         },
-        "dominates": find_dominated(ours, theirs),
+        "scored": {"lpips": LPIPS, "source": SCORED_SOURCE, "points": scored},
+        "dominates": find_dominated(ours, {**theirs, **scored}),
     }
 
 
 def show(result: Mapping[str, Any]) -> None:
     print(f"\nx{SCALE} of {result['size']}, {result['threads']} threads; fps: median (quartiles)")
     print(f"  {'':<30}{'LPIPS':>8}{'share':>8}{'fps':>10}")
-    for side in ("ours", "theirs"):
+    for side in ("ours", "scored", "theirs"):
         print(f"{side}, {result[side]['lpips']}")
         for name, point in result[side]["points"].items():
             low, high = point["fps"]["quartiles"]
             print(
                 f"  {name:<30}{point['lpips']:8.4f}{point['share']:8.3f}{point['fps']['median']:10.4g}"
                 f"  ({low:.4g} to {high:.4g})"
+                + (f", {point['psnr']:.2f} dB" if "psnr" in point else "")
                 + (f", {point['published_fps']:.4g} as published" if "published_fps" in point else "")
             )
     for name, others in result["dominates"].items():

@@ -1,10 +1,17 @@
-"""The plot of the frontier: LPIPS over frames per second."""
+"""The plot of the frontier: LPIPS and PSNR over frames per second."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from srkd.files import replacing
+
+# Colour and filling of the points of each part of the figures.
+STYLES = {
+    "ours": ("tab:blue", "tab:blue"),
+    "scored": ("tab:green", "tab:green"),
+    "theirs": ("tab:red", "white"),
+}
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:
@@ -13,31 +20,46 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(9, 11), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    places = []
-    for side, color, fill in (("ours", "tab:blue", "tab:blue"), ("theirs", "tab:red", "white")):
-        for name, point in result[side]["points"].items():
-            middle, (low, high) = point["fps"]["median"], point["fps"]["quartiles"]
-            bars = [[middle - low], [high - middle]]
-            axes.errorbar(middle, point["share"], xerr=bars, fmt="o", capsize=2, color=color, mfc=fill)
-            places.append(Place(name, (low, middle, high), point["share"], color))
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.margins(0.12)
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.set_xlabel(
+    upper, lower = figure.subplots(2)
+    panels = [
+        (upper, "share", "LPIPS over bicubic's own, each in its own protocol (lower is nearer)"),
+        (lower, "psnr", "PSNR of luma, dB (higher is nearer)"),
+    ]
+    places = [plot(axes, result, key) for axes, key, _ in panels]
+    for axes, key, label in panels:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.margins(0.12)
+        axes.grid(alpha=0.3)
+        axes.set_ylabel(label)
+        if key == "share":
+            axes.set_ylim(bottom=0)
+    lower.set_xlabel(
         f"frames a second at {result['size']} LR pixels, x{result['scale']}, log scale (right is faster)"
     )
-    axes.set_ylabel("LPIPS over bicubic's own, each in its own protocol (lower is nearer)")
     figure.suptitle(describe(result), fontsize=8, x=0.01, ha="left")
     figure.canvas.draw()
-    place_labels(axes, places)
+    for (axes, _, _), spots in zip(panels, places, strict=True):
+        place_labels(axes, spots)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130)
+
+
+def plot(axes: Any, result: Mapping[str, Any], key: str) -> list["Place"]:
+    """Draws the networks that have this score."""
+    places = []
+    for side, (color, fill) in STYLES.items():
+        for name, point in result[side]["points"].items():
+            if key not in point:
+                continue
+            middle, (low, high) = point["fps"]["median"], point["fps"]["quartiles"]
+            bars = [[middle - low], [high - middle]]
+            axes.errorbar(middle, point[key], xerr=bars, fmt="o", capsize=2, color=color, mfc=fill)
+            places.append(Place(name, (low, middle, high), point[key], color))
+    return places
 
 
 def describe(result: Mapping[str, Any]) -> str:
@@ -45,8 +67,8 @@ def describe(result: Mapping[str, Any]) -> str:
     ours, theirs = result["ours"], result["theirs"]
     return (
         f"Filled: shipped weights, {ours['lpips']} on {result['set']} over bicubic's "
-        f"{ours['points']['bicubic']['lpips']:.3f}, measured here.\n"
-        "Hollow: LPIPS on Set5 as published (arXiv 2209.03355) over their bicubic's "
+        f"{ours['points']['bicubic']['lpips']:.3f}, measured here. Green: others' published weights, scored "
+        "in the same way.\nHollow: LPIPS on Set5 as published (arXiv 2209.03355) over their bicubic's "
         f"{theirs['bicubic']:.3f}, at the speed of their layout with random weights, measured here.\n"
         f"ONNX Runtime on a CPU, {result['threads']} threads, the network alone; bicubic by Pillow. "
         f"Medians of {result['turns']} turns, bars are quartiles. Shares of two protocols compare roughly."

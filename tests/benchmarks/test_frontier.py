@@ -38,14 +38,25 @@ def data(tmp_path, photos) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    # Of the published sizes, 1.5 M, 660 k and 90 k, those of the layouts.
-    [("SRGAN", 1_546_435), ("EdgeSRGAN", 660_620), ("EdgeSRGAN-tiny 32x4, distilled", 95_555)],
+    # Of the published sizes, 1.5 M, 660 k and 90 k, those of the layouts; then those of published files, of
+    # TPSR's without the 24 of its shift by the mean colour.
+    [
+        ("SRGAN", 1_546_435),
+        ("EdgeSRGAN", 660_620),
+        ("EdgeSRGAN-tiny 32x4, distilled", 95_555),
+        ("SPAN 28", 150_688),
+        ("DISP", 163_792),
+        ("ERRN2", 245_968),
+        ("EFDN", 276_192),
+        ("TPSR-D2", 61_121 - 24),
+    ],
 )
 def test_layouts(name, parameters):
-    model = frontier.THEIRS[name].build()
+    model = (frontier.THEIRS | frontier.SCORED)[name].build()
     assert count_parameters(model) == parameters
     with torch.inference_mode():
-        assert model(torch.rand(2, 3, 6, 8)).shape == (2, 3, 24, 32)
+        # Attention at a seventh of half of the size needs some.
+        assert model.eval()(torch.rand(2, 3, 18, 24)).shape == (2, 3, 72, 96)
 
 
 def test_dominance_needs_both_and_more_than_the_spread():
@@ -90,6 +101,9 @@ def test_figures_and_plot(monkeypatch, tmp_path, data, capsys):
     ours, theirs = found["ours"]["points"], found["theirs"]["points"]
     assert list(ours) == ["bicubic", OURS] and ours["bicubic"]["share"] == 1
     assert ours[OURS]["share"] == pytest.approx(ours[OURS]["lpips"] / ours["bicubic"]["lpips"], abs=1e-3)
+    scored = found["scored"]["points"]
+    assert scored["DISP"]["share"] == pytest.approx(0.127 / ours["bicubic"]["lpips"], abs=1e-3)
+    assert scored["DISP"]["psnr"] == 31.94 and ours[OURS]["psnr"] > 0 and "psnr" not in theirs["SRGAN"]
     assert theirs["EdgeSRGAN"]["share"] == pytest.approx(0.095 / 0.340, abs=1e-4)
     assert theirs["SRGAN"]["fps"]["median"] == 10 and theirs["SRGAN"]["published_fps"] == 2.7
     assert found["threads"] == 2 and found["turns"] == 7 and "onnxruntime" in found["versions"]
