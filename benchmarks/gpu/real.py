@@ -3,9 +3,8 @@
     python benchmarks/gpu/real.py --photos PHOTOS --teacher realesrgan-x4plus.param [--minutes 6.5]
         [--dry-run]
 
-Each is trained by benchmarks/real/pixels.yaml, then by student.yaml with LPIPS to the teacher's picture
-besides, on what teacher.py made. Then benchmarks/real/table.py, for as long as there is time; called again,
-it goes on.
+Each is trained by benchmarks/real/pixels.yaml, then by lpips.yaml and critic.yaml, on what teacher.py made.
+Then benchmarks/real/table.py, for as long as there is time; called again, it goes on.
 """
 
 import shutil
@@ -26,20 +25,12 @@ from srkd.images.folders import list_images
 
 STUDENTS: dict[str, dict[str, Any]] = {
     "span_s_real": {"start": "span_s_psnr"},
-    # Fresh weights; as there is no start, the strategy's first stage is left out by name.
-    "span_m_real": {"model": "span_m", "start": None, "stages": {"pretrain": None}},
+    "span_m_real": {"start": "span_s_psnr", "model": "span_m"},
 }
-# Of a student's time, for its two recipes. Of the part's, for the table.
-SHARES, TABLE = (1.0, 2.5), 0.15
-STUDENT: dict[str, Any] = {
-    "batch": 32,
-    "stages": {
-        "transfer": {
-            "rate": 4e-4,
-            "losses": {"lpips_output": {"weight": 1.0, "options": {"variant": "st-lpips-alex", "shift": 16}}},
-        }
-    },
-}
+# Of benchmarks/real, in their order: a student's share of its time, and the crops of a step.
+RECIPES = {"pixels": (1.0, 32), "lpips": (3.0, 16), "critic": (1.0, 16)}
+# Of the part's time, for the table.
+TABLE = 0.15
 
 
 def validation(places: Places) -> Path:
@@ -60,14 +51,19 @@ def validation(places: Places) -> Path:
     return packed
 
 
-def make_recipes(places: Places) -> dict[str, tuple[list[Path], tuple[float, float]]]:
+def make_recipes(places: Places) -> dict[str, tuple[list[Path], list[float]]]:
+    """Each student's recipes, every one from the weights of the one before, and their shares of its time. The
+    last one's run has the student's name."""
     data = {"data": str(places.work / "real"), "teacher": str(places.teacher), "val": str(validation(places))}
     runs = {}
     for name, changes in STUDENTS.items():
-        first = write(places, f"{name}_pixels", base("real/pixels.yaml"), {"batch": 32, **data, **changes})
-        start = {"start": str(places.work / f"{name}_pixels" / "transfer.safetensors")}
-        second = write(places, name, base("real/student.yaml"), {**STUDENT, **data, **start})
-        runs[name] = ([first, second], SHARES)
+        paths = []
+        for recipe, (_, batch) in RECIPES.items():
+            folder = name if recipe == list(RECIPES)[-1] else f"{name}_{recipe}"
+            changes = {"batch": batch, **data, **changes}
+            paths.append(write(places, folder, base(f"real/{recipe}.yaml"), changes))
+            changes = {"start": str(places.work / folder / "transfer.safetensors")}
+        runs[name] = (paths, [share for share, _ in RECIPES.values()])
     return runs
 
 

@@ -6,6 +6,8 @@ import sys
 import tarfile
 from argparse import Namespace
 from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,7 +72,7 @@ def test_recipes_are_those_of_the_benchmarks_with_changes(tmp_path):
     assert full["stages"]["pretrain"] is None and full["stages"]["finetune"] is None
 
 
-def test_students_of_real_photographs_have_both_losses(tmp_path):
+def test_students_of_real_photographs_go_through_the_recipes_of_the_shipped_one(tmp_path):
     (tmp_path / "x4.param").touch()
     given = make_places(tmp_path, dry=False, teacher=tmp_path / "x4.param")
     given.__dict__["held_out"] = None
@@ -79,12 +81,18 @@ def test_students_of_real_photographs_have_both_losses(tmp_path):
     (given.work / "held_packed" / "manifest.json").touch()
     runs = real.make_recipes(given)
     assert list(runs) == ["span_s_real", "span_m_real"]
-    for name, (files, _) in runs.items():
-        first, second = (yaml.safe_load(path.read_text()) for path in files)
-        assert second["start"] == f"{first['out']}/transfer.safetensors"
-        losses = second["stages"]["transfer"]["losses"]
-        assert {"lpips_output", "perceptual_output", "blocking", "grid"} <= losses.keys()
-        assert (first["start"] is None) == (name == "span_m_real")
+    for name, (files, shares) in runs.items():
+        found = [yaml.safe_load(path.read_text()) for path in files]
+        assert len(shares) == len(found) == 3
+        assert [Path(recipe["out"]).name for recipe in found] == [f"{name}_pixels", f"{name}_lpips", name]
+        # Each starts from the one before; of the larger one, the first from the smaller one's weights.
+        assert found[0]["start"] == "span_s_psnr"
+        assert found[0].get("model") == ("span_m" if name == "span_m_real" else None)
+        for before, recipe in pairwise(found):
+            assert recipe["start"] == f"{before['out']}/transfer.safetensors" and "model" not in recipe
+        for recipe in found[1:]:
+            losses = recipe["stages"]["transfer"]["losses"]
+            assert {"lpips", "lpips_output", "blocking", "grid"} <= losses.keys()
 
 
 def test_steps_are_fitted_once_and_a_finished_run_is_left_alone(photos, tmp_path, monkeypatch):
