@@ -105,6 +105,18 @@ def comparison(folder: str, labels: Mapping[str, str] | None = None) -> Rows:
         yield [(labels or {}).get(row["method"], row["method"]), *found]
 
 
+def real_transfers() -> Rows:
+    """The ends of runs on degraded photographs, and how their curves differ from their control's."""
+    for row in load("real/compare.json")["rows"]:
+        ends = [
+            f"{np.mean(row[key]):.{digits}f} ± {np.std(row[key], ddof=1):.{digits}f}"
+            for key, digits in (("psnr", 2), ("lpips", 3))
+        ]
+        bd = row.get("bd")
+        gaps = [width(bd["lpips"], 4), f"{width(bd['psnr'], 2)} dB"] if bd else ["", ""]
+        yield [f"`{row['method']}`", *ends, *gaps]
+
+
 def domains() -> Rows:
     found = load("extend/documents.json")["psnr"]
     before = found["before"]
@@ -196,6 +208,7 @@ TABLES = {
             "Optimisers",
             lambda: comparison("optimizers", {"adam": "Adam, rate 1e-3", "muon": "Muon, rate 3e-3"}),
         ),
+        ("Real photographs", real_transfers),
         ("A second domain", domains),
         ("The training step", train_step),
         ("Upscaling", upscaling),

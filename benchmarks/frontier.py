@@ -149,9 +149,11 @@ def time_networks(models: Mapping[str, nn.Module], threads: int, turns: int) -> 
 
 
 def dominates(ours: Point, theirs: Point) -> bool:
-    """Whether ours has the lower LPIPS share and is faster by more than the spread of turns and sessions."""
+    """Whether ours has the lower LPIPS share, at no lower PSNR where both are known, and is faster by more
+    than the spread of turns and sessions."""
     faster = ours["fps"]["quartiles"][0] > MARGIN * theirs["fps"]["quartiles"][1]
-    return faster and ours["share"] < theirs["share"]
+    faithful = "psnr" not in theirs or ours["psnr"] >= theirs["psnr"]
+    return faster and faithful and ours["share"] < theirs["share"]
 
 
 def find_dominated(ours: Mapping[str, Point], theirs: Mapping[str, Point]) -> dict[str, list[str]]:

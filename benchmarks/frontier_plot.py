@@ -95,7 +95,11 @@ def place_labels(axes: Any, places: Sequence[Place]) -> None:
     frame = axes.get_window_extent()
     # Right, left or at the middle of the bar, then further and further above and below.
     sides = ((2, 9, "left"), (0, -9, "right"), (1, 0, "center"))
-    spots = [(end, right, up, side) for up in (0, 9, -9, 18, -18, 30, -30) for end, right, side in sides]
+    spots = [
+        (end, right, up, side)
+        for up in (0, 9, -9, 18, -18, 30, -30, 42, -42, 54, -54)
+        for end, right, side in sides
+    ]
     style = {"textcoords": "offset points", "va": "center", "fontsize": 9}
     for place in places:
         for spot in spots:

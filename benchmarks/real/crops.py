@@ -82,8 +82,9 @@ def work(arguments: Namespace) -> None:
                 write_image(out / "train" / f"{count:04d}_{path.stem}_{divisor}.png", crop)
                 count += 1
                 advance(1)
+    # With the suffix, which alone may tell two photographs apart.
     for path in kept:
-        write_image(out / "held" / f"{path.stem}.png", cut_middle(read_image(path), MIDDLE))
+        write_image(out / "held" / f"{path.name.replace('.', '_')}.png", cut_middle(read_image(path), MIDDLE))
     fewer = "" if count == arguments.count else f", of {arguments.count} wanted: the photographs have no more"
     console.print(f"{count} crops{fewer}, {len(kept)} held out -> {out}", markup=False)
 

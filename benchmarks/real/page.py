@@ -45,7 +45,7 @@ def make_line(case: Case, networks: Sequence[Network], folder: Path, side: int) 
     return Line(title, {**pictures, "HR": None if case.hr is None else case.hr[top:, left:][:side, :side]})
 
 
-def choose(cases: Sequence[Case], networks: Sequence[Network], arguments: Namespace) -> list[Line]:
+def make_lines(cases: Sequence[Case], networks: Sequence[Network], arguments: Namespace) -> list[Line]:
     """The lines of `--only`, with the columns of `--columns`, or all.
 
     Raises:
@@ -101,7 +101,7 @@ def work(arguments: Namespace) -> None:
         degrade(photo, KINDS[number % len(KINDS)], 0, arguments.seed) for number, photo in enumerate(photos)
     ]
     cases += read_real(arguments.real) if arguments.real else []
-    lines = choose(cases, networks, arguments)
+    lines = make_lines(cases, networks, arguments)
     data, quality = compress(paint(lines, arguments.side))
     with replacing(arguments.out) as temporary:
         temporary.write_bytes(data)

@@ -52,7 +52,7 @@ def _pair(source: Generator, target: Generator) -> list[tuple[Wire, Wire]]:
     """The target's layers with those of the source that they come from."""
     ours, theirs = target.wiring(), {(wire.form, wire.block): wire for wire in source.wiring()}
     wanted, there = _count_blocks(ours), _count_blocks(list(theirs.values()))
-    fresh = _tails_differ(source, target)
+    fresh = tails_differ(source, target)
     pairs = []
     for wire in ours:
         block = wire.block
@@ -65,7 +65,8 @@ def _pair(source: Generator, target: Generator) -> list[tuple[Wire, Wire]]:
     return pairs
 
 
-def _tails_differ(source: Generator, target: Generator) -> bool:
+def tails_differ(source: Generator, target: Generator) -> bool:
+    """Whether the target's tail keeps fresh weights: it is for another scale, or of another kind."""
     one, other = source.config or {}, target.config or {}
     return source.scale != target.scale or any(one.get(key) != other.get(key) for key in ("tail", "skip"))
 

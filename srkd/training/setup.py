@@ -22,7 +22,7 @@ from srkd.files import hash_file, name_by_hash
 from srkd.models import create_generator
 from srkd.models.base import Discriminator, Generator
 from srkd.models.cost import count_parameters
-from srkd.models.resizing import can_resize, resize
+from srkd.models.resizing import can_resize, resize, tails_differ
 from srkd.recipe import Recipe
 from srkd.strategies import DEFAULT_MODEL, STRATEGIES
 from srkd.terminal import note, say, silence
@@ -274,9 +274,10 @@ def start_network(recipe: Recipe, index: int) -> Generator:
         if not can_resize(source, network):
             raise
         resize(source, network)
+        fresh = ", whose other tail starts with fresh weights" if tails_differ(source, network) else ""
         note(
             f"the {count_parameters(source):,} parameters of {recipe.start} are resized to the "
-            f"{count_parameters(network):,} of {model}"
+            f"{count_parameters(network):,} of {model}{fresh}"
         )
         return network
     if not whole:

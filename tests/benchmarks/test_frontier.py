@@ -72,6 +72,12 @@ def test_dominance_needs_both_and_more_than_the_spread():
     assert frontier.find_dominated(ours, theirs) == {"both": ["rival"]}
 
 
+def test_what_trades_psnr_for_lpips_does_not_dominate():
+    ours = {name: {**point(0.2, 12, 13), "psnr": psnr} for name, psnr in (("gan", 30.0), ("both", 31.0))}
+    theirs = {"rival": {**point(0.4, 10, 11), "psnr": 31.0}}
+    assert frontier.find_dominated(ours, theirs) == {"both": ["rival"]}
+
+
 def test_one_architecture_is_timed_once(monkeypatch):
     monkeypatch.setattr(frontier, "SUSTAINED", 0)
     monkeypatch.setattr(frontier, "FRAMES", 1)

@@ -211,7 +211,7 @@ def test_crops_are_of_photographs_that_are_not_held_out(pictures, tmp_path, caps
         if path.stem.endswith("_1"):
             windows = np.lib.stride_tricks.sliding_window_view(whole, crop.shape)[:, :, 0]
             assert (windows == crop).all((-3, -2, -1)).any()
-    assert np.array_equal(read_image(tmp_path / "crops" / "held" / f"{held.stem}.png"), read_image(held))
+    assert np.array_equal(read_image(tmp_path / "crops" / "held" / f"{held.stem}_png.png"), read_image(held))
     # The same command, the same crops.
     again = run("again", "--held-out", listed, "--count", 3)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in found]

@@ -10,9 +10,9 @@ from srkd.training.setup import lock_run, start_network
 from srkd.weights.store import load_generator, save_generator
 
 
-def start(tmp_path, model, **options):
+def start(tmp_path, model, scale=4, **options):
     weights = str(tmp_path / "w.safetensors")
-    recipe = Recipe("embedded", "pretrain", model=model, model_options=options, start=weights)
+    recipe = Recipe("embedded", "pretrain", model=model, model_options=options, scale=scale, start=weights)
     return start_network(recipe, 0)
 
 
@@ -27,6 +27,9 @@ def test_a_student_of_another_width_starts_from_the_trained_one(tmp_path, capsys
     with torch.no_grad():
         expected = load_generator(tmp_path / "w.safetensors")(image)
         assert torch.allclose(wide.eval()(image), expected, atol=1e-3)
+    assert "fresh" not in said
+    start(tmp_path, "span", scale=2, channels=12)
+    assert "whose other tail starts with fresh weights" in " ".join(capsys.readouterr().out.split())
     # As wide as the file, it is copied.
     start(tmp_path, "span", channels=8)
     assert "resized" not in capsys.readouterr().out
