@@ -35,8 +35,9 @@ def load(path: str) -> Any:
 def readme_scores() -> Rows:
     """The table at the end of README.md."""
     yield ["bicubic", "", *scores("bicubic", "Set5", "Set14")]
-    for name, label in (("span_s_psnr", "`span_s_psnr`, the default"), ("span_s_gan", "`span_s_gan`")):
-        yield [label, parameters(name), *scores(name, "Set5", "Set14")]
+    notes = {"span_s_psnr": ", the default", "span_xs_psnr": ", for browsers and phones"}
+    for name in ("span_s_psnr", "span_s_gan", "span_xs_psnr", "span_xs_gan"):
+        yield [f"`{name}`{notes.get(name, '')}", parameters(name), *scores(name, "Set5", "Set14")]
 
 
 def shipped() -> Rows:

@@ -27,7 +27,7 @@ from srkd.losses.hint import Hint
 from srkd.losses.lpips import LPIPS, LPIPSOutput
 from srkd.losses.output import Output
 from srkd.losses.perceptual import Perceptual, PerceptualOutput
-from srkd.losses.pixel import L1, MSE, Charbonnier
+from srkd.losses.pixel import FFT, L1, MSE, Charbonnier
 from srkd.losses.zoom import Zoom
 from srkd.metrics.trunks import check_layers
 from srkd.models.options import check_options
@@ -39,6 +39,7 @@ LOSSES: dict[str, type[GeneratorLoss]] = {
     "l1": L1,
     "mse": MSE,
     "charbonnier": Charbonnier,
+    "fft": FFT,
     "perceptual": Perceptual,
     "lpips": LPIPS,
     "grid": Grid,

@@ -34,6 +34,7 @@ GENERATORS: dict[str, tuple[Callable[..., Generator], dict[str, Any]]] = {
     "compact_s": (Compact, {"channels": 32, "convs": 8}),
     "compact_m": (Compact, {"channels": 64, "convs": 16}),
     "span": (SPAN, {}),
+    "span_xs": (SPAN, {"channels": 16}),
     "span_s": (SPAN, {"channels": 32}),
     "span_m": (SPAN, {"channels": 48}),
 }

@@ -66,10 +66,12 @@ def test_every_loss_falls_as_the_student_nears_its_target(scene, name):
 def test_pixel_losses_follow_their_formulas(scene):
     view = scene[3]()
     difference = (view.sr - view.hr).detach().double().numpy()
+    spectrum = np.fft.rfft2(difference, norm="ortho")
     expected = {
         "l1": np.abs(difference).mean(),
         "mse": (difference**2).mean(),
         "charbonnier": np.sqrt(difference**2 + 1e-6).mean(),
+        "fft": np.abs([spectrum.real, spectrum.imag]).mean(),
     }
     for name, value in expected.items():
         assert float(create_loss(name, {}, {})(view).detach()) == pytest.approx(value, rel=1e-5)
