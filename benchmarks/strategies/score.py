@@ -73,7 +73,7 @@ class Scorer:
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None] / 255
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 
 def cache_path(folder: Path, set_name: str, pair: Pair) -> Path:
