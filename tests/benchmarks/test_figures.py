@@ -56,7 +56,7 @@ def test_what_is_named_beside_a_figure_is_there(name):
     folder, text = (ROOT / name).parent, TEXTS[name]
     links = re.findall(r"\]\(((?!http)[^)#]+)", text)
     scripts = re.findall(r"(?:python |compare )(benchmarks/\S+\.(?:py|yaml))", text)
-    results = re.findall(r"`((?:results|scores|strategies|methods|optimizers|extend)/\S*?)`", text)
+    results = re.findall(r"`((?:results|scores|strategies|methods|recipe|extend)/\S*?)`", text)
     missing = [link for link in links if not (folder / link).exists()]
     missing += [path for path in scripts if not (ROOT / path).exists()]
     missing += [path for path in results if not (folder / path).exists()]
