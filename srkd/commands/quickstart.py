@@ -8,7 +8,7 @@ from srkd.terminal import Progress, reports, say
 
 TEACHER, PHOTOGRAPHS = "srgan_teacher_psnr", "embedded"
 # A budget that no shipped student keeps.
-OPTIONS: dict[str, Any] = {"budget": "100kparams", "control": True}
+OPTIONS: dict[str, Any] = {"budget": "50kparams", "control": True}
 
 
 @reports
