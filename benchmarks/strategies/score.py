@@ -73,6 +73,7 @@ class Scorer:
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
+    # A copy: torch warns of arrays that may not be written.
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
 
 

@@ -40,7 +40,7 @@ class Charbonnier(GeneratorLoss):
 class FFT(GeneratorLoss):
     """mean |F(SR) - F(HR)| over the real and imaginary parts of the crop's orthonormal Fourier transform.
 
-    The frequency term of MIMO-UNet (Cho et al. 2021, arXiv 2108.05054, eq. 9), whose transform is not
+    The frequency term of MIMO-UNet (Cho et al. 2021, arXiv 2108.05054), whose transform is not
     normalised: its weight of 0.1 is 0.1 sqrt(H W) here, 9.6 for crops of 96 pixels.
     """
 

@@ -8,6 +8,9 @@ import pytest
 import srkd
 from srkd.cli import main
 from srkd.commands import quickstart as quickstart_command
+from srkd.search.budgets import parse_budgets
+from srkd.weights.catalogue import list_shipped
+from srkd.weights.cost import count_cost
 
 
 def check(found, photographs):
@@ -38,6 +41,13 @@ def test_it_is_the_compress_command_that_it_prints(quick, tmp_path, monkeypatch,
     assert again.count("done before") == len(found.hours), again
 
 
+def test_no_shipped_network_keeps_its_budget():
+    """The report would say that training one was needless."""
+    (budget,) = parse_budgets(quickstart_command.OPTIONS["budget"])
+    assert budget.kind == "parameters"
+    assert all(count_cost(name).parameters > budget.limit for name in list_shipped())
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_quickstart_as_it_is(tmp_path):
@@ -45,7 +55,7 @@ def test_quickstart_as_it_is(tmp_path):
     check(found, 4)
     assert found.worth and found.budgets[0]["kept"] and sum(found.hours.values()) < 0.25
     scores = {row["model"]: row for row in found.scores}
-    # The thinned network has come back: far from bicubic, on the teacher's way for the most part.
+    # The pruned network has come back: far from bicubic, on the teacher's way for the most part.
     gain, whole = (scores[name]["psnr"] - scores["bicubic"]["psnr"] for name in ("student", "teacher"))
     assert gain > 1 and gain > 0.6 * whole
     assert found.traits["kind"] == "psnr" and found.traits["restoring"] is False
