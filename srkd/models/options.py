@@ -25,11 +25,16 @@ def check_options(
     Raises:
         UsageError: naming the option.
     """
-    known = [name for name in inspect.signature(build).parameters if name not in apart]
+    parameters = inspect.signature(build).parameters.values()
+    # A class without options of its own shows those of nn.Module, `*args` and `**kwargs`.
+    known = [
+        p.name for p in parameters if p.name not in apart and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
     hints = get_type_hints(build.__init__ if isinstance(build, type) else build)
     for name, value in options.items():
         if name not in known:
-            raise UsageError(f"{where}: unknown option '{name}'; choose from: {', '.join(known) or 'none'}")
+            choices = f"choose from: {', '.join(known)}" if known else "it has none"
+            raise UsageError(f"{where}: unknown option '{name}'; {choices}")
         if not _fits(value, hints[name]):
             raise UsageError(f"{where}: {name} must be {_describe(hints[name])}, not {value!r}")
         if type(value) is int and hints[name] is int and value < 1:

@@ -94,7 +94,7 @@ IMPOSSIBLE = [
     ({"model_options": {"width": 3}}, "unknown option 'width'; choose from: channels, blocks"),
     (
         {"stages": {"pretrain": {"losses": {"l1": {"options": {"power": 2}}}}}},
-        "loss 'l1': unknown option 'power'",
+        "loss 'l1': unknown option 'power'; it has none",
     ),
     (
         {"stages": {"pretrain": {"losses": {"grid": {"options": {"window": -1}}}}}},

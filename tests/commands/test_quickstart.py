@@ -55,7 +55,7 @@ def test_quickstart_as_it_is(tmp_path):
     check(found, 4)
     assert found.worth and found.budgets[0]["kept"] and sum(found.hours.values()) < 0.25
     scores = {row["model"]: row for row in found.scores}
-    # The pruned network has come back: far from bicubic, on the teacher's way for the most part.
+    # Far from bicubic, and most of the teacher's way.
     gain, whole = (scores[name]["psnr"] - scores["bicubic"]["psnr"] for name in ("student", "teacher"))
     assert gain > 1 and gain > 0.6 * whole
     assert found.traits["kind"] == "psnr" and found.traits["restoring"] is False
