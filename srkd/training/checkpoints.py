@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,7 +100,7 @@ def check_same_recipe(
     Raises:
         ChangedRunError: naming every differing key, with both values.
     """
-    changed = [key for key in old if key not in CHANGEABLE | changeable and old[key] != new.get(key)]
+    changed = [key for key in old if key not in CHANGEABLE | changeable and _differ(old[key], new.get(key))]
     if not changed:
         return
     details = ", ".join(f"{key} was {old[key]!r}, now {new.get(key)!r}" for key in changed)
@@ -109,6 +110,15 @@ def check_same_recipe(
             "--out"
         )
     note(f"changed since the run was started: {details}")
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """Whether two values of a recipe differ; two ways to write one path (`photos`, `./photos/`) do not."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return any(map(_differ, old, new))
+    if isinstance(old, str) and isinstance(new, str) and os.sep in old + new:
+        return os.path.realpath(old) != os.path.realpath(new)
+    return old != new
 
 
 def is_finished(recipe: Recipe) -> bool:
@@ -131,7 +141,7 @@ def check_folder(recipe: Recipe) -> None:
     old, new = (
         yaml.safe_load(text) for text in ((folder / "recipe.yaml").read_text("utf-8"), recipe.to_yaml())
     )
-    changed = {key for key in {*old, *new} - CHANGEABLE if old.get(key) != new.get(key)}
+    changed = {key for key in {*old, *new} - CHANGEABLE if _differ(old.get(key), new.get(key))}
     if changed:
         details = ", ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in sorted(changed))
         raise UsageError(f"{folder} holds the run of another recipe: {details}; give another --out")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,6 +112,15 @@ def test_a_changed_recipe_is_refused_with_its_keys_or_allowed(photos, tmp_path, 
     )
     assert "changed since the run was started: steps was 12, now 20" in capsys.readouterr().out
     assert load_generator(result.weights["pretrain"]).info["steps"] == 20
+
+
+def test_the_same_path_written_otherwise_is_no_other_recipe(photos, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 10, kill)
+    with pytest.raises(MemoryError):
+        pretrain(photos, tmp_path / "run")
+    monkeypatch.chdir(photos.parent)
+    result = pretrain(Path("..") / photos.parent.name / photos.name, tmp_path / "run", resume=True)
+    assert load_generator(result.weights["pretrain"]).info["steps"] == 12
 
 
 def test_a_changed_rate_or_optimizer_takes_hold(photos, tmp_path, monkeypatch, capsys):
