@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import srkd
-from srkd.commands.compressing.training import make_start
+from srkd.commands.compressing.training import load_trained, make_start
 from srkd.data import open_data
 from srkd.search.candidates import measure_candidate
 from srkd.terminal import console
@@ -44,7 +44,13 @@ def train(name: str, fresh: bool, arguments: Namespace, held: Sequence[Any]) -> 
     architecture, options = STUDENTS[name]
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start.safetensors"
-        made = make_start(measure_candidate(architecture, options, SCALE), SCALE, 0, None, start, fresh)
+        made = make_start(
+            measure_candidate(architecture, options, SCALE),
+            SCALE,
+            0,
+            {} if fresh else load_trained(None),
+            start,
+        )
         before, _ = validate(srkd.load_generator(start), held, SCALE, torch.device("cpu"), 0)
         run = srkd.train(
             arguments.data,

@@ -204,7 +204,7 @@ def _run(pipeline: Any, formats: Sequence[str], dry_run: bool, command: str) -> 
     folder, request = pipeline.steps.folder, pipeline.request
     traits = pipeline.inspect()
     degradation = pipeline.degradation(traits)
-    found = pipeline.search()
+    found = pipeline.search(traits)
     base = {"folder": folder, "candidates": found["rows"], "traits": vars(traits)}
     if dry_run:
         from srkd.commands.compressing.words import say_plan

@@ -1,6 +1,6 @@
 """The networks that a student may be: every architecture that declares `variants`, in every size of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -14,6 +14,7 @@ from srkd.errors import UsageError
 from srkd.models import GENERATORS, create_generator
 from srkd.models.base import Generator
 from srkd.models.fusing import merge
+from srkd.models.resizing import can_resize
 
 # Costs are counted on LR images of this side; all these networks cost the same for every pixel.
 _SIDE = 32
@@ -105,6 +106,13 @@ def measure_candidate(architecture: str, options: Mapping[str, Any], scale: int)
         counter.flops / 2 / _SIDE**2,
         counter.numbers / _SIDE**2,
     )
+
+
+def has_start(one: Candidate, scale: int, trained: Sequence[Generator]) -> bool:
+    """Whether a candidate can start from the weights of one of the trained networks."""
+    with torch.device("meta"):
+        network = one.create(scale)
+    return any(can_resize(source, network) for source in trained)
 
 
 class _Counter(TorchDispatchMode):

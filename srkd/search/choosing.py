@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from srkd.errors import SrkdError
+from srkd.models.base import Generator
 from srkd.search.budgets import Budget, worst
-from srkd.search.candidates import Candidate, list_candidates
+from srkd.search.candidates import Candidate, has_start, list_candidates
 from srkd.search.latency import LatencyModel, Measured, fit_latency
 from srkd.search.profiles import Profile
 from srkd.search.quality import load_quality
@@ -21,6 +22,9 @@ from srkd.terminal import say
 MARGIN = 0.97
 # Expected qualities that are nearer than this, in dB, are one.
 TIE = 0.05
+# The least that a trained start was worth, in dB, in benchmarks/compress/inheritance.json and
+# benchmarks/recipe: what a student misses that has to start from fresh weights.
+HEAD_START = 0.5
 # Candidates that are measured in a round, and how many rounds.
 _SHORTLIST, _ROUNDS = 4, 4
 # A candidate this much over its budget by the model may still be within it.
@@ -33,7 +37,8 @@ class Row:
 
     Args:
         candidate: which.
-        quality: expected PSNR over bicubic's, in dB.
+        quality: expected PSNR over bicubic's, in dB; less HEAD_START where others have a trained start and it
+            has none.
         costs: by the budgets' keys: predicted, or measured.
         measured: the spread of what was measured, by the same keys: `seconds`, `quartiles`, `turns`.
         excess: how far over the budgets, as a share of the limit; 0 or less within all of them.
@@ -93,6 +98,7 @@ class Searcher:
         folder: for the files that are timed.
         architectures: those to take; all when None.
         profile: times of another device, in place of this machine's.
+        trained: networks whose weights a student may start from.
     """
 
     def __init__(
@@ -103,6 +109,7 @@ class Searcher:
         folder: Path,
         architectures: list[str] | None = None,
         profile: Profile | None = None,
+        trained: Sequence[Generator] = (),
     ):
         self.budgets, self.place, self.profile = list(budgets), place, profile
         self.times = [b for b in budgets if b.kind == "time"]
@@ -113,10 +120,17 @@ class Searcher:
         self.candidates = list_candidates(scale, architectures)
         self.scale, self.latency, self.busy = scale, None, False
         self.quality = load_quality()
+        self.started = {one.name for one in self.candidates if has_start(one, scale, trained)}
 
     def run(self) -> Search:
         """Measures, fits, checks what it would pick by measuring that, and picks."""
         notes = [self.quality.describe()]
+        fresh = len(self.candidates) - len(self.started)
+        if self.started and fresh:
+            notes.append(
+                f"starts: {len(self.started)} candidates start from trained weights; {HEAD_START} dB is "
+                f"taken from the expected quality of the {fresh} that cannot"
+            )
         if self.profile is not None:
             self.latency = fit_latency(self.profile.measured(self.scale))
             notes.append(f"times: predicted from {self.profile.machine}, {self.latency.describe()}")
@@ -147,7 +161,7 @@ class Searcher:
         rows = []
         for one in self.candidates:
             costs = {b.key: self._cost(one, b) for b in self.budgets}
-            row = Row(one, self.quality.predict(one), costs)
+            row = Row(one, self._expected(one), costs)
             row.measured = {
                 b.key: self.watch.times[one.name, b.size]
                 for b in self.times
@@ -156,6 +170,10 @@ class Searcher:
             row.excess = worst(self.budgets, self._guarded(row))[1]
             rows.append(row)
         return sorted(rows, key=lambda row: (-row.quality, row.candidate.macs))
+
+    def _expected(self, one: Candidate) -> float:
+        behind = bool(self.started) and one.name not in self.started
+        return self.quality.predict(one) - HEAD_START * behind
 
     def _guarded(self, row: Row) -> dict[str, float]:
         """A row's costs with the margins of what is measured or predicted."""

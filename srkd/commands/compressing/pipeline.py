@@ -73,13 +73,19 @@ class Pipeline:
             return self.request.degradation
         return RESTORED if traits.restoring else "none"
 
-    def search(self) -> dict[str, Any]:
+    def search(self, traits: Traits) -> dict[str, Any]:
         """Finds the student: `rows` of the table, `chosen` and `runners` among them, and `notes`."""
-        request = self.request
+        request, trained = self.request, self.trained(traits)
 
         def work(place: Path) -> dict[str, Any]:
             found = Searcher(
-                request.budgets, request.place, self.scale, place, request.architectures, request.profile
+                request.budgets,
+                request.place,
+                self.scale,
+                place,
+                request.architectures,
+                request.profile,
+                list(trained.values()),
             ).run()
             show_search(found, request.budgets)
             chosen = check_found(found, request.budgets)
@@ -99,6 +105,7 @@ class Pipeline:
             "profile": asdict(request.profile) if request.profile else None,
             "scale": self.scale,
             "models": request.architectures,
+            "trained": list(trained),
         }
         found = self.steps.do("search", "the search", inputs, work)
         say(f"student: {describe_row(restore(found['chosen']), request.budgets)}")
@@ -181,9 +188,8 @@ class Pipeline:
                 row.candidate,
                 self.scale,
                 self.request.seed,
-                self.own_teacher(traits),
+                self.trained(traits),
                 place / "start.safetensors",
-                self.request.fresh,
             )
 
         inputs = {
@@ -199,13 +205,16 @@ class Pipeline:
         say(f"starts from {found['said']}")
         return found
 
-    def own_teacher(self, traits: Traits) -> Generator | None:
-        """The teacher, where a student may start from its weights: a network of this package, trained for
-        PSNR on what bicubic makes."""
+    def trained(self, traits: Traits) -> dict[str, Generator]:
+        """The networks that a student may start from, by name; none for fresh weights. The teacher is one if
+        it is a network of this package, trained for PSNR on what bicubic makes."""
         from srkd.weights.store import load_generator
 
+        if self.request.fresh:
+            return {}
         teacher = load_generator(self.path)
-        return teacher if teacher.config and traits.kind == "psnr" and not traits.restoring else None
+        own = teacher.config and traits.kind == "psnr" and not traits.restoring
+        return training.load_trained(teacher if own else None)
 
     def plan(self, traits: Traits, start: Mapping[str, str], settings: training.Settings) -> dict[str, Any]:
         """Chooses the recipe, and how many steps there is time for."""

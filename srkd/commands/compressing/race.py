@@ -68,12 +68,7 @@ def _leg(
         if start is None:
             start = place / "start.safetensors"
             made = training.make_start(
-                row.candidate,
-                pipeline.scale,
-                settings.seed,
-                pipeline.own_teacher(traits),
-                start,
-                pipeline.request.fresh,
+                row.candidate, pipeline.scale, settings.seed, pipeline.trained(traits), start
             )
             gentle = made["how"] == "same"
         plan = training.plan_steps(

@@ -44,8 +44,24 @@ class Settings:
     precision: str
 
 
+def load_trained(teacher: Generator | None) -> dict[str, Generator]:
+    """The networks that a student may start from, by name: the teacher, and what is shipped.
+
+    Args:
+        teacher: its network where it is this package's and was trained for PSNR.
+    """
+    from srkd.weights.store import load_generator
+
+    found: dict[str, Generator] = {} if teacher is None else {"the teacher": teacher}
+    for name, entry in list_shipped().items():
+        # Sharp ones have left what perceptual training starts from.
+        if str(entry.get("file", "")).endswith("_psnr.safetensors"):
+            found[name] = load_generator(name)
+    return found
+
+
 def make_start(
-    candidate: Candidate, scale: int, seed: int, teacher: Generator | None, target: Path, fresh: bool
+    candidate: Candidate, scale: int, seed: int, trained: Mapping[str, Generator], target: Path
 ) -> dict[str, str]:
     """Writes the weights that a student starts from: those of the nearest trained network of its
     architecture, with channels chosen or added, or fresh ones where there is none.
@@ -54,9 +70,8 @@ def make_start(
         candidate: the student.
         scale: the super-resolution factor.
         seed: of fresh weights.
-        teacher: the teacher's network where it is this package's and was trained for PSNR.
+        trained: the networks that it may start from, by name; none for fresh weights.
         target: the file to write.
-        fresh: whether fresh weights were asked for.
 
     Returns:
         `said`: where they come from, in words; `how`: `same`, `resized` or `fresh`.
@@ -64,17 +79,11 @@ def make_start(
     import torch
 
     from srkd.models.resizing import can_resize, resize
-    from srkd.weights.store import load_generator, save_generator
+    from srkd.weights.store import save_generator
 
     torch.manual_seed(seed)
     network = candidate.create(scale)
-    sources: dict[str, Generator] = {} if teacher is None else {"the teacher": teacher}
-    if not fresh:
-        for name, entry in list_shipped().items():
-            # Sharp ones have left what perceptual training starts from.
-            if str(entry.get("file", "")).endswith("_psnr.safetensors"):
-                sources[name] = load_generator(name)
-    fitting = {name: source for name, source in sources.items() if not fresh and can_resize(source, network)}
+    fitting = {name: source for name, source in trained.items() if can_resize(source, network)}
     if not fitting:
         save_generator(network, target)
         return {"said": "fresh weights", "how": "fresh"}
