@@ -238,12 +238,12 @@ def _identify(stream: BinaryIO, path: Path, megapixels: float) -> Any:
         load_formats()
         # Another thread may be registering formats: it lists a name before what opens it.
         for build, accepts in [Image.OPEN[name] for name in list(Image.ID) if name in Image.OPEN]:
-            # A text says what this Pillow lacks for the format.
-            accepted = accepts is None or accepts(start)
-            if not accepted or isinstance(accepted, str):
-                continue
-            stream.seek(0)
             try:
+                # A text says what this Pillow lacks for the format.
+                accepted = accepts is None or accepts(start)
+                if not accepted or isinstance(accepted, str):
+                    continue
+                stream.seek(0)
                 return build(stream, str(path))
             except (SyntaxError, IndexError, TypeError, struct.error):
                 continue

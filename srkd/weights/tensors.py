@@ -55,6 +55,10 @@ def read_states(path: Path) -> list[tuple[str, State]]:
 
 def _unpickle(path: Path) -> Any:
     """What torch reads of a file by `weights_only`, and `_Inert` in place of what that refuses."""
+    with path.open("rb") as file:
+        # A zip archive, or, before torch 1.6, a pickle. Of anything else unpickling says `KeyError: 105`.
+        if not file.read(4).startswith((b"PK\x03\x04", b"\x80")):
+            raise ValueError("it is no file of torch.save or safetensors")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

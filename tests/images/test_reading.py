@@ -24,6 +24,13 @@ def test_orientation_gray_and_sixteen_bit_are_read(tmp_path):
     assert deep.dtype == np.uint8 and deep.max() == round(63000 / 257)
 
 
+@pytest.mark.parametrize("content", [b"", b"hi", b"\x89PN", b"a text that somebody called .png"])
+def test_what_is_no_image(tmp_path, content):
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(SrkdError, match=r"x\.png is not an image that can be read \(is it really \.png\?\)"):
+        read_image(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
 def test_modes(tmp_path, photo, mode):
     source = tmp_path / ("in.tif" if mode == "CMYK" else "in.png")
