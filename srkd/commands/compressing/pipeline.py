@@ -212,9 +212,10 @@ class Pipeline:
 
         if self.request.fresh:
             return {}
-        teacher = load_generator(self.path)
-        own = teacher.config and traits.kind == "psnr" and not traits.restoring
-        return training.load_trained(teacher if own else None)
+        teacher = None
+        if traits.kind == "psnr" and not traits.restoring:
+            teacher = load_generator(self.path)
+        return training.load_trained(teacher if teacher and teacher.config else None)
 
     def plan(self, traits: Traits, start: Mapping[str, str], settings: training.Settings) -> dict[str, Any]:
         """Chooses the recipe, and how many steps there is time for."""
