@@ -43,7 +43,7 @@ METAVARS = {
     **dict.fromkeys(("out", "data", "replay", "val", "old", "runtime"), "PATH"),
     **dict.fromkeys(("model", "methods", "lpips", "protocol", "precision", "config", "architecture"), "NAME"),
     "set": "PATH=VALUE",
-    "size": "HxW",
+    "size": "WIDTHxHEIGHT",
     "names": "INPUT,OUTPUT",
     "device": "auto|cpu|mps|cuda|cuda:N",
     "fit": "WIDTHxHEIGHT",

@@ -1,8 +1,8 @@
 """srkd's students and UpscalerJS's networks in one Chromium: time, PSNR and LPIPS on the same images.
 
-    mkdir -p runs/npm && cd runs/npm && npm pack upscaler@1.0.0 @upscalerjs/esrgan-slim@1.0.0 \
+    mkdir -p runs/npm && (cd runs/npm && npm pack upscaler@1.0.0 @upscalerjs/esrgan-slim@1.0.0 \
         @upscalerjs/esrgan-medium@1.0.0 @upscalerjs/esrgan-thick@1.0.0 @tensorflow/tfjs@4.22.0 \
-        @tensorflow/tfjs-backend-wasm@4.22.0
+        @tensorflow/tfjs-backend-wasm@4.22.0)
     python benchmarks/browser/rivals.py --npm runs/npm --data BENCHMARKS/Set5
 
 needs Debian's chromium and chromium-driver, and selenium. Both sides run on WASM, with as many threads as

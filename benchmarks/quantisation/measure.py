@@ -5,6 +5,7 @@ turns, on one thread, on one LR image of 128x128. Needs the extras openvino and 
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,17 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import (
-    check_at_least,
-    check_folder,
-    check_output,
-    machine,
-    make_parser,
-    run_script,
-    versions,
-    write_report,
-)
-from benchmarks.timing import Entry, compare_to, take_turns
 from srkd.data import EMBEDDED_TEST, Pair, embedded_photos, find_pairs, read_pair
 from srkd.exports.checks import SLOWER, at_any_size
 from srkd.exports.formats import FORMATS
@@ -39,6 +29,19 @@ from srkd.models.fusing import fuse
 from srkd.runtimes.runner import Run
 from srkd.weights.catalogue import find_weights
 from srkd.weights.store import load_generator
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.common import (
+    check_at_least,
+    check_folder,
+    check_output,
+    machine,
+    make_parser,
+    run_script,
+    versions,
+    write_report,
+)
+from benchmarks.timing import Entry, compare_to, take_turns
 
 RUNTIMES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT"}
 SHAPE = Shape((128, 128), 1)

@@ -57,7 +57,7 @@ def export(
             photographs that scikit-image installs. They are degraded as the network's training was.
         tune: for int8, steps of fine-tuning towards the network's own fp32 images, where plain int8 loses
             more than 0.1 dB; some minutes of one core. 0 for none.
-        size: height and width in LR pixels, as 180x320, of a graph that takes no other; for onnx,
+        size: width and height in LR pixels, as 320x180, of a graph that takes no other; for onnx,
             openvino, pt2, and litert and coreml, whose files always have one: 128x128 without it.
         batch: how many images a graph takes at once, and no other number; for onnx, openvino and pt2, and
             litert and coreml, 1 without it.

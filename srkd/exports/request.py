@@ -116,7 +116,7 @@ def read_shape(
 
     Args:
         start: what holds where an option is not given.
-        size: `HxW` in LR pixels.
+        size: `WIDTHxHEIGHT` in LR pixels.
         batch: the number of images.
         names: `INPUT,OUTPUT`.
         opset: ONNX's operator set.
@@ -142,10 +142,8 @@ def read_shape(
 def _read_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)[xX](\d+)", text.strip())
     if found is None or not all(1 <= int(side) <= _LARGEST_SIDE for side in found.groups()):
-        raise UsageError(
-            f"--size takes the height and the width of LR images in pixels, as 180x320, not '{text}'"
-        )
-    return int(found[1]), int(found[2])
+        raise UsageError(f"--size takes WIDTHxHEIGHT of LR images in pixels, as 320x180, not '{text}'")
+    return int(found[2]), int(found[1])
 
 
 def _read_names(text: str) -> tuple[str, str]:

@@ -72,7 +72,7 @@ def in_litert(path, batch):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_litert_runs_on_phones_gpus(tmp_path, networks, litert, name):
-    path = srkd.export(str(networks[name]), format="litert", size="21x34", out=str(tmp_path / "x.tflite"))
+    path = srkd.export(str(networks[name]), format="litert", size="34x21", out=str(tmp_path / "x.tflite"))
     batch = np.random.default_rng(1).random((1, 3, 21, 34), np.float32)
     assert np.abs(in_litert(path, batch) - expected(networks[name], batch)).max() <= BOUNDS["fp32"]
     facts = json.loads(litert.read_facts(path))
@@ -149,7 +149,7 @@ def coreml():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_core_ml_packages(tmp_path, networks, coreml, capsys, name):
     out = str(tmp_path / "x.mlpackage")
-    path = srkd.export(str(networks[name]), format="coreml", size="20x28", license="MIT", out=out)
+    path = srkd.export(str(networks[name]), format="coreml", size="28x20", license="MIT", out=out)
     said = capsys.readouterr().out
     assert ("runs on a Mac alone" in said) == (sys.platform != "darwin")
     package = coreml.import_coremltools().models.MLModel(str(path), skip_model_load=True)

@@ -128,7 +128,7 @@ def test_tensorrt_is_told_the_sizes(made, tmp_path, networks, capsys):
 @pytest.mark.parametrize("name", ["paper", "lr", "nearest", "compact", "span", "branched"])
 def test_opencv_computes_the_same(tmp_path, networks, name):
     cv2 = pytest.importorskip("cv2")
-    path = srkd.export(str(networks[name]), program="opencv", size="24x40", out=str(tmp_path / "x.onnx"))
+    path = srkd.export(str(networks[name]), program="opencv", size="40x24", out=str(tmp_path / "x.onnx"))
     image = (np.random.default_rng(1).random((24, 40, 3)) * 255).astype(np.uint8)
     net = cv2.dnn.readNetFromONNX(str(path))
     # As the message says, from BGR to BGR.

@@ -47,7 +47,7 @@ def in_pt2(path, batch):
 def test_a_graph_of_one_size_and_batch(tmp_path, networks, capsys, format, name, run):
     named = {} if format == "pt2" else {"names": "input,output"}
     target = str(tmp_path / f"x{FORMATS[format].suffix}")
-    path = srkd.export(str(networks[name]), format=format, size="19x33", batch=3, out=target, **named)
+    path = srkd.export(str(networks[name]), format=format, size="33x19", batch=3, out=target, **named)
     assert "19 pixels high and 33 wide, 3 images at once" in capsys.readouterr().out
     batch = np.random.default_rng(1).random((3, 3, 19, 33), np.float32)
     assert np.abs(run(path, batch) - expected(networks[name], batch)).max() <= BOUNDS["fp32"]
@@ -101,14 +101,14 @@ def test_a_static_graph_in_other_precisions(tmp_path, networks, photos, capsys, 
     more = {"calibrate": str(photos)} if precision == "int8" else {}
     out = str(tmp_path / "x.onnx")
     source = str(networks["compact"])
-    path = srkd.export(source, precision=precision, size="20x32", batch=2, out=out, **more)
+    path = srkd.export(source, precision=precision, size="32x20", batch=2, out=out, **more)
     assert "dB on 3 photographs" in capsys.readouterr().out
     assert [d.dim_value for d in onnx.load(path).graph.input[0].type.tensor_type.shape.dim] == [2, 3, 20, 32]
 
 
 def test_srkd_runs_a_static_graph_on_any_image(tmp_path, networks, photo):
     plain = srkd.export(str(networks["compact"]), out=str(tmp_path / "a.onnx"))
-    static = srkd.export(str(networks["compact"]), size="24x40", batch=2, out=str(tmp_path / "b.onnx"))
+    static = srkd.export(str(networks["compact"]), size="40x24", batch=2, out=str(tmp_path / "b.onnx"))
     Image.fromarray(photo).save(tmp_path / "in.png")
     found = []
     for weights in (plain, static):
@@ -122,7 +122,7 @@ def test_srkd_runs_a_static_graph_on_any_image(tmp_path, networks, photo):
 
 
 def test_static_graphs_are_not_for_openvinos_backend(tmp_path, networks, photo, fails):
-    static = srkd.export(str(networks["compact"]), size="24x40", out=str(tmp_path / "b.onnx"))
+    static = srkd.export(str(networks["compact"]), size="40x24", out=str(tmp_path / "b.onnx"))
     Image.fromarray(photo).save(tmp_path / "in.png")
     words = ("upscale", tmp_path / "in.png", "-o", tmp_path / "o.png", "-w", static, "--backend", "openvino")
     assert "use --backend onnxruntime" in fails(2, *words)
@@ -143,10 +143,10 @@ def test_a_wrong_static_graph_is_not_written(tmp_path, networks, monkeypatch):
 
 
 def test_options_are_read():
-    shape = read_shape(Shape(), "180X320", 4, " in , out_1 ", 20)
+    shape = read_shape(Shape(), "320X180", 4, " in , out_1 ", 20)
     assert shape == Shape((180, 320), 4, ("in", "out_1"), 20)
-    for wrong in ("180", "180x", "0x5", "axb", "9000x9000", "-1x5", "180x320x3"):
-        with pytest.raises(UsageError, match="as 180x320"):
+    for wrong in ("180", "180x", "0x5", "axb", "9000x9000", "-1x5", "320x180x3"):
+        with pytest.raises(UsageError, match="WIDTHxHEIGHT of LR images in pixels, as 320x180"):
             read_shape(Shape(), size=wrong)
     for wrong in ("a", "a,a", "a,b,c", "a b,c", ",b", "1a,b", "a.b,c"):
         with pytest.raises(UsageError, match="as input,output"):
