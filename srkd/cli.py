@@ -31,7 +31,7 @@ from srkd.terminal import accept_all_characters, answering
 PANELS = {
     "Compress": "compress profile",
     "Use a network": "upscale demo evaluate export interpolate card",
-    "Train one": "train distill finetune mutual extend compare",
+    "Train one": "train distill finetune mutual extend critic compare",
     "Data and runs": "prepare degrade runs stop estimate config",
     "Look up": "models taps backends",
     "Start": "quickstart",

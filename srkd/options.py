@@ -198,7 +198,7 @@ def _show(parameter: inspect.Parameter, text: str, panels: dict[str, str]) -> in
     name, kind = parameter.name, _plain_type(parameter.annotation)
     title = next((title for title, names in panels.items() if name in names.split()), OTHER)
     default = parameter.default
-    given = default is not parameter.empty and default is not None and default is not False and default != {}
+    given = default is not parameter.empty and default not in (None, False, {}, ())
     settings = Parameter(
         name=[option_name(name), SHORT[name]] if name in SHORT else option_name(name),
         group=Group(title, sort_key=[*panels, OTHER].index(title)),
@@ -211,7 +211,7 @@ def _show(parameter: inspect.Parameter, text: str, panels: dict[str, str]) -> in
         metavar=(None if get_origin(kind) is Literal else METAVARS.get(name)) or _metavar(kind),
         show=name not in HIDDEN and not (get_origin(kind) is Literal and len(get_args(kind)) == 1),
         show_choices=get_origin(kind) is Literal,
-        show_default=given,
+        show_default=given and (", ".join if isinstance(default, tuple) else True),
     )
     empty = parameter.empty if default is parameter.empty and panels is PANELS else None
     annotation = Annotated[str if kind is dict else kind, settings]

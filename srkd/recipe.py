@@ -17,11 +17,8 @@ from srkd.strategies import STRATEGIES
 _COUNTS = ("members", "critics", "devices", "nodes", "accumulate", "save_every", "keep", "validate_every")
 _OPTIONAL_COUNTS = ("steps", "crop", "batch", "threads")
 
-# Lightning Fabric's.
-PRECISIONS = (
-    *("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
-    *("transformer-engine", "transformer-engine-float16", "32", "bf16", "16", "64"),
-)
+# Those of Lightning Fabric that keep weights and averages in float32.
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 
 # Options of a verb that are not part of its recipe.
 VERB_OPTIONS = frozenset(["resume", "allow_changes"])
@@ -50,13 +47,13 @@ class RunOptions(TypedDict, total=False):
         teacher: weights of the teacher: a file of this package, one that spandrel loads, ONNX, or a shipped
             name; may be given several times. Its images come from a packed data set that holds them.
         teacher_discriminator: weights of its discriminator, if not beside it as training writes it.
-        start: weights to start from; the strategy's pretraining stage is then skipped. Where `model` has
+        start: weights to start from; a strategy of several stages then skips pretraining. Where `model` has
             another tail, the tail starts with fresh weights; where it has another width or fewer blocks,
             channels are chosen or added, and blocks chosen.
         members: generators in the cohort, each with critics of its own; 2 for `mutual` when not given.
         critics: discriminators of each generator.
         control: train the no-distillation control instead: the same stages without teacher or mutual terms.
-        out: folder for weights, checkpoints and logs; `runs/VERB` when not given.
+        out: folder for weights, checkpoints and logs; `runs/COMMAND`, as `runs/distill`, when not given.
         replay: data to train on as well, in equal parts.
         val: data for validation, in the forms of data, or a list of images of data as `sha256sum` writes it;
             those that `srkd prepare` set aside, or every 40th, when not given.

@@ -15,6 +15,9 @@ from srkd.recipe import Recipe
 from srkd.strategies import STRATEGIES
 from srkd.terminal import Progress, reports, say
 
+# What all runs of a comparison share, or is set for each.
+_SHARED = ("data", "out", "seed")
+
 
 @dataclass(frozen=True)
 class _Method:
@@ -102,6 +105,8 @@ def compare(
         raise UsageError("--jobs is for one machine; Ray runs as many at a time as it has GPUs or cores for")
     base = load_recipe(str(recipe))
     variants = base.pop("methods", None) or {}
+    if not isinstance(variants, Mapping):
+        raise UsageError(f"{recipe}: methods are a mapping of names to what each changes, not {variants!r}")
     given = {"steps": steps, "data": data and str(data), "teacher": _names(teacher)}
     base |= {key: value for key, value in given.items() if value is not None}
     names = [name.strip() for name in methods.split(",")] if methods else list(variants)
@@ -111,6 +116,7 @@ def compare(
     from srkd.commands.comparing.checks import check_runs, check_writable, open_measures
     from srkd.commands.comparing.runs import run_all, run_there, share_threads
     from srkd.commands.comparing.summary import summarise
+    from srkd.metrics.scores import protocol_name
 
     folder = Path(out)
     check_writable(folder)
@@ -133,7 +139,8 @@ def compare(
         raise
     results = {method.label: found[index :: len(plan)] for index, method in enumerate(plan)}
     controls = {method.label: method.control for method in plan}
-    summary = {**summarise(controls, results, lpips), "bicubic": bicubic}
+    protocol = protocol_name("y-crop", plan[0].recipe.scale)
+    summary = {**summarise(controls, results, lpips), "protocol": protocol, "bicubic": bicubic}
     _write(summary, folder)
     return summary
 
@@ -168,7 +175,11 @@ def _plan(
         # The label names folders, so a recipe file is labelled by its stem.
         label = name if name in variants else Path(name).stem
         overlay = _overlay(name, variants)
-        arguments = merge(base, {k: v for k, v in overlay.items() if k not in ("data", "out", "seed")})
+        # A recipe's own place is not meant here; a variant's would make it another comparison.
+        shared = [key for key in _SHARED if name in variants and key in overlay]
+        if shared:
+            raise UsageError(f"method {name}: {', '.join(shared)} cannot differ between methods")
+        arguments = merge(base, {k: v for k, v in overlay.items() if k not in _SHARED})
         arguments |= {key: base[key] for key in everywhere}
         arguments["stages"] = drop_from_stages(arguments.get("stages", {}), everywhere)
         try:
@@ -187,6 +198,9 @@ def _plan(
             controls[key] = "control" if not controls else f"control_{label}"
             plan.append(_Method(controls[key], control, None))
         plan.append(_Method(label, recipe, controls[key]))
+    scales = {method.recipe.scale for method in plan}
+    if len(scales) > 1:
+        raise UsageError(f"scores of x{' and x'.join(map(str, sorted(scales)))} cannot be compared")
     labels = [method.label for method in plan]
     for label in labels:
         if labels.count(label) > 1:
@@ -197,6 +211,8 @@ def _plan(
 def _overlay(name: str, variants: Mapping[str, Any]) -> dict[str, Any]:
     """What a method changes in the shared recipe."""
     if name in variants:
+        if not isinstance(variants[name], Mapping | None):
+            raise UsageError(f"method {name} is a mapping of what it changes, not {variants[name]!r}")
         return dict(variants[name] or {})
     if name in STRATEGIES:
         return {"strategy": name}

@@ -78,7 +78,7 @@ def compress(
     verbose: bool = True,
     progress: Progress | None = None,
 ) -> Compression:
-    """Make a student of a teacher that keeps a budget.
+    """Distil a teacher into a student that stays within a budget.
 
     Finds out how the teacher was trained and whether it repairs degraded photographs, searches the
     architectures and sizes for the network that should be best within the budget (its time measured in the

@@ -32,7 +32,7 @@ def degrade(
     """Degrade photographs at random, as training with this degradation does, to look at the result.
 
     Run it again to continue after an interruption, or with more draws to add some. Training degrades crops,
-    this whole images.
+    this command whole images.
 
     Args:
         data: folder of HR photographs, in the forms of training data; LR images in it are not used.

@@ -19,7 +19,7 @@ def train(
     progress: Progress | None = None,
     **options: Unpack[RunOptions],
 ) -> Run:
-    """Train without distillation: a PSNR stage, then a GAN stage.
+    """Train a generator: a PSNR stage, then a GAN stage; or by the recipe given as `config`.
 
     Args:
         strategy: `srgan` for both stages, `pretrain` for the PSNR stage alone; `extend` as in srkd extend.

@@ -82,9 +82,9 @@ def upscale(
             blur and JPEG's blocks.
         scale: size of the output over that of the input; the weights' own when not given. Others are
             reached by resampling the network's output (Lanczos).
-        width: of the output in pixels, in the place of `scale`; the height follows.
-        height: of the output in pixels, in the place of `scale`; the width follows.
-        fit: the largest output that fits into a box, as `3840x2160`, in the place of `scale`. What is as
+        width: of the output in pixels, instead of `scale`; the height follows.
+        height: of the output in pixels, instead of `scale`; the width follows.
+        fit: the largest output that fits into a box, as `3840x2160`, instead of `scale`. What is as
             large already is resampled without a network, as with `width` and `height`.
         seamless: the image's opposite borders meet, as of a texture that is laid as tiles; they still do in
             the output.
@@ -92,7 +92,8 @@ def upscale(
             weights are interpolated, as `srkd interpolate` does.
         format: of the images in a folder; `keep` is the input's (PNG where that cannot be written). Clips
             keep theirs (MKV where that cannot be written).
-        quality: 1 to 100, of JPEG, WebP and AVIF; 95 when not given, and none lost where a WebP lost none.
+        quality: 1 to 100, of JPEG, WebP and AVIF; 95 when not given, and lossless where the input is a
+            lossless WebP.
         codec: of clips; `auto` is h264, in WebM vp9. `ffv1` loses nothing. All but it and `prores` keep
             colours at half the size (4:2:0).
         crf: quality of clips, 0 to 63 (h264 and h265: 51), lower is better; 18 for h264, 20 for h265, 25 for
@@ -105,7 +106,7 @@ def upscale(
             CPU, and for files of others what runs them.
         device: where torch runs: `cpu`, `mps`, `cuda`, or one of several GPUs, `cuda:1`.
         precision: of torch: `fp32`, `fp16`, `bf16`; `auto` is fp16 on CUDA.
-        threads: CPU threads; all cores when not given, of each worker of Ray 1.
+        threads: CPU threads; all cores when not given, 1 for each worker of Ray.
         engine: where images are enlarged: `local`, one after another in this process, or `ray`, by the
             workers of a Ray cluster, on GPUs where it has some. The files are the same.
         address: of the Ray cluster; the RAY_ADDRESS of the environment, or one on this machine, when not

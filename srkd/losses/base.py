@@ -133,7 +133,14 @@ class FeatureLoss(GeneratorLoss):
         self.own, self.other = Taps(student, depths), Taps(teacher, depths)
 
     def forward(self, view: View) -> Tensor:
-        pairs = zip(self.own(), self.other(), strict=True)
+        pairs = list(zip(self.own(), self.other(), strict=True))
+        for own, other in pairs:
+            if own.shape[-2:] != other.shape[-2:]:
+                raise UsageError(
+                    f"the student's features are {own.shape[-1]}x{own.shape[-2]}, the teacher's "
+                    f"{other.shape[-1]}x{other.shape[-2]}: a loss of features needs networks that work at "
+                    "one size"
+                )
         return torch.stack([self.distance(k, s, t.detach()) for k, (s, t) in enumerate(pairs)]).mean()
 
     def distance(self, place: int, own: Tensor, other: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srkd.errors import UsageError
 from srkd.losses.base import FeatureLoss, pool_features
 from srkd.models.base import Generator
 
@@ -37,6 +38,8 @@ class Correlation(FeatureLoss):
         heads: int = 4,
     ):
         super().__init__(student, teacher, depths)
+        if heads < 1 or width % heads:
+            raise UsageError(f"correlation: width, {width}, must be a multiple of heads, {heads}")
         self.pool = pool
         own, other = self.own.widths(), self.other.widths()
         self.project_own = nn.ModuleList(nn.Linear(w, width) for w in own)

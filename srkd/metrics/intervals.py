@@ -1,5 +1,6 @@
 """Confidence intervals of differences that come in pairs."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,8 +28,9 @@ def paired_interval(values: Sequence[float], controls: Sequence[float]) -> dict[
 
 
 def tell_apart(gap: Mapping[str, float | None], higher_is_better: bool) -> str:
-    """`better`, `worse`, or `not told apart`: the interval includes 0, or there is none."""
+    """`better`, `worse`, or `not told apart`: the interval includes 0, or there is none, or
+    a score is not finite."""
     mean, width = gap["mean"], gap["half_width"]
-    if mean is None or width is None or abs(mean) <= width:
+    if mean is None or width is None or not abs(mean) > width or math.isinf(mean):
         return EQUAL
     return BETTER if (mean > 0) == higher_is_better else WORSE

@@ -13,6 +13,8 @@ from skimage.metrics import structural_similarity
 from srkd.errors import UsageError, choose
 
 PROTOCOLS = ("y-crop", "rgb-crop")
+# dB that equal images count as where scores are averaged or compared: one image would make a mean infinite.
+LARGEST_PSNR = 100.0
 
 
 LPIPS_VARIANTS = ("st-lpips-alex", "st-lpips-vgg", "lpips-alex", "lpips-vgg")

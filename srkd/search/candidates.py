@@ -51,7 +51,7 @@ class Candidate:
         return f"{self.architecture} {self.varied}".strip()
 
     def file_bytes(self, precision: str = "fp32") -> float:
-        """The size of its exported file, before it is written: within a few kB."""
+        """The size of its exported file, before it is written: within a few kB; int8 may take twice."""
         return self.parameters * BYTES[precision] + self.layers * _LAYER_BYTES + _FILE_BYTES
 
     def create(self, scale: int) -> Generator:

@@ -100,10 +100,11 @@ def check_same_recipe(
     Raises:
         ChangedRunError: naming every differing key, with both values.
     """
-    changed = [key for key in old if key not in CHANGEABLE | changeable and _differ(old[key], new.get(key))]
+    kept = {key: new.get(key) for key in old}
+    changed = _list_changes(old, kept, CHANGEABLE | changeable)
     if not changed:
         return
-    details = ", ".join(f"{key} was {old[key]!r}, now {new.get(key)!r}" for key in changed)
+    details = ", ".join(changed)
     if not allow:
         raise ChangedRunError(
             f"the run in {folder} was started with another recipe: {details}; restore it, or give another "
@@ -119,6 +120,20 @@ def _differ(old: Any, new: Any) -> bool:
     if isinstance(old, str) and isinstance(new, str) and os.sep in old + new:
         return os.path.realpath(old) != os.path.realpath(new)
     return old != new
+
+
+def _list_changes(old: Mapping[str, Any], new: Mapping[str, Any], ignored: frozenset[str]) -> list[str]:
+    """What differs in two recipes, in words; of nested mappings only the fields that do."""
+    found: list[str] = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        before, now = old.get(key), new.get(key)
+        if key in ignored or not _differ(before, now):
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            found += [f"{key}.{line}" for line in _list_changes(before, now, frozenset())]
+        else:
+            found.append(f"{key} was {before!r}, now {now!r}")
+    return found
 
 
 def is_finished(recipe: Recipe) -> bool:
@@ -141,9 +156,9 @@ def check_folder(recipe: Recipe) -> None:
     old, new = (
         yaml.safe_load(text) for text in ((folder / "recipe.yaml").read_text("utf-8"), recipe.to_yaml())
     )
-    changed = {key for key in {*old, *new} - CHANGEABLE if _differ(old.get(key), new.get(key))}
+    changed = _list_changes(old, new, CHANGEABLE)
     if changed:
-        details = ", ".join(f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in sorted(changed))
+        details = ", ".join(changed)
         raise UsageError(f"{folder} holds the run of another recipe: {details}; give another --out")
 
 

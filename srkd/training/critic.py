@@ -81,6 +81,8 @@ def fit_critic(
     """
     stored, crop, batch = teacher is None, settings.crop, settings.batch
     crops = Crops(data.train, crop, batch, scale, [settings.seed], targets=stored)
+    # Before the first step: an image smaller than a crop is refused here.
+    held = Crops(data.val, crop, batch, scale, [settings.seed, 1], targets=stored)
     discriminator.to(device).to(memory_format=torch.channels_last).train().requires_grad_(True)
     groups = [{"params": list(discriminator.parameters()), "lr": settings.rate}]
     optimizer = create_optimizer("adam", groups, device)
@@ -105,7 +107,6 @@ def fit_critic(
         note(f"accuracy is {state} after {settings.steps} steps; raise --steps")
     # On a copy: looking must not change the running statistics.
     network = copy.deepcopy(discriminator)
-    held = Crops(data.val, crop, batch, scale, [settings.seed, 1], targets=stored)
     with torch.no_grad():
         verdicts = [
             _accuracy(*map(network, _images(held(step), teacher, device)))

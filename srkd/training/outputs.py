@@ -9,6 +9,9 @@ from srkd.training.setup import Job
 from srkd.training.state import Member
 from srkd.weights.store import save_module
 
+# Losses that trade PSNR for looks.
+_LOOKS = {"perceptual", "perceptual_output", "lpips", "lpips_output", "discriminator"}
+
 
 def weights_path(recipe: Recipe, name: str, index: int = 0) -> Path:
     """Where the weights of a stage's member go."""
@@ -20,7 +23,7 @@ def describe(job: Job, name: str) -> dict[str, Any]:
     """What the weights of a stage say of themselves; no paths, since files travel."""
     stage = job.stages[name]
     so_far = list(job.stages.values())[: list(job.stages).index(name) + 1]
-    objective = "gan" if stage.critics else "perceptual" if "perceptual" in stage.losses else "psnr"
+    objective = "gan" if stage.critics else "perceptual" if _LOOKS & stage.losses.keys() else "psnr"
     return {
         "strategy": job.recipe.strategy,
         "stage": name,

@@ -79,7 +79,7 @@ def critic_terms(state: State, views: list[View], step: int) -> list[Term]:
                 if critic.imitated is not None:
                     with torch.no_grad():
                         wanted = [critic.imitated(image) for image in images]
-                    imitation.append(sum(map(F.mse_loss, logits, wanted)))
+                    imitation.append(sum(map(imitation_loss, logits, wanted)))
                 if spec.r1 and r1_weight(spec, step):
                     penalty.append(_r1(critic, images[0]))
                 if state.stage.mutual is not None:
@@ -120,6 +120,15 @@ def mutual_terms(state: State, pools: Pools, step: int) -> list[Term]:
         Term("critics", kind, None, member, value, weight if kind == "mutual" else 0.0, cohort)
         for (member, kind), value in sums.items()
     ]
+
+
+def imitation_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """MSE of a discriminator's logits and its teacher's (METHODS of the transfer gan2gan: a smaller D is
+    distilled). Where one judges images and the other patches, or patches of another size, each image's mean
+    counts."""
+    if logits.shape != wanted.shape:
+        logits, wanted = (each.flatten(1).mean(1) for each in (logits, wanted))
+    return F.mse_loss(logits, wanted)
 
 
 def real_images(critic: CriticPlayer, view: View) -> Tensor:

@@ -15,7 +15,6 @@ from srkd.images.tensors import to_batch, to_image
 from srkd.training.seeds import derive_seed
 
 _STRIP = 128  # side of the pictures in a strip, in pixels
-_LARGEST_SCORE = 100.0  # dB; equal images would make a mean infinite
 
 
 @torch.no_grad()
@@ -69,4 +68,4 @@ def degrade_validation(data: DataSet, mix: Degradation) -> DataSet:
 
 
 def _psnr(image: np.ndarray, pair: Pair, scale: int) -> float:
-    return min(metrics.psnr(image, pair.hr, metrics.protocol_name("y-crop", scale)), _LARGEST_SCORE)
+    return min(metrics.psnr(image, pair.hr, metrics.protocol_name("y-crop", scale)), metrics.LARGEST_PSNR)

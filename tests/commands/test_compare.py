@@ -18,7 +18,7 @@ from srkd.commands.comparing import runs as comparing
 from srkd.config import load_recipe
 from srkd.losses import LOSSES
 from srkd.metrics.bjontegaard import bd_difference
-from srkd.metrics.intervals import paired_interval
+from srkd.metrics.intervals import BETTER, EQUAL, paired_interval, tell_apart
 from srkd.recipe import Recipe
 
 
@@ -48,6 +48,13 @@ def test_paired_intervals_are_students_t():
         assert paired_interval(one, other)["half_width"] == pytest.approx(width, abs=1e-12)
 
 
+def test_what_is_not_finite_tells_nothing_apart():
+    for one in (np.inf, np.nan):
+        gap = paired_interval([30.0, one, 31.0], [29.0, 29.5, 30.0])
+        assert tell_apart(gap, True) == tell_apart(gap, False) == EQUAL
+    assert tell_apart({"mean": 1.0, "half_width": 0.5}, True) == BETTER
+
+
 def test_a_comparison_pairs_methods_with_their_controls(base, tmp_path, compare_untrained, capfd):
     out = tmp_path / "out"
     controls, _ = compare_untrained(base, "strong", "hint", seeds=2, teacher="t", out=str(out))
@@ -58,6 +65,7 @@ def test_a_comparison_pairs_methods_with_their_controls(base, tmp_path, compare_
     found = json.loads((out / "compare.json").read_text())
     rows = {row["method"]: row for row in found["rows"]}
     assert found["seeds"] == 2 and all(row["seconds"] == [60, 60] for row in rows.values())
+    assert found["protocol"] == "y-crop4"
     gaps = np.subtract(rows["hint"]["psnr"], rows["control"]["psnr"])
     assert rows["hint"]["difference"]["psnr"]["mean"] == pytest.approx(gaps.mean()) != 0
     assert (out / "compare.png").stat().st_size > 5000 and "| hint |" in (out / "compare.md").read_text()
@@ -124,6 +132,23 @@ def test_what_distils_nothing_or_is_no_method_is_refused(base, tmp_path):
     for name, message in (("srgan", "distils nothing"), ("no_such_method", "there is no recipe")):
         with pytest.raises(UsageError, match=message):
             srkd.compare(str(base), str(tmp_path / "out"), methods=name)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ("[hint, attention]", "methods are a mapping"),
+        ("{one: 3}", "method one is a mapping of what it changes, not 3"),
+        ("{one: {data: elsewhere, seed: 3}}", "method one: data, seed cannot differ between methods"),
+        ("{one: {scale: 4}, two: {scale: 2}}", "scores of x2 and x4 cannot be compared"),
+    ],
+)
+def test_methods_that_cannot_be_compared(base, tmp_path, methods, message):
+    file = tmp_path / "odd.yaml"
+    file.write_text(base.read_text().split("methods:")[0] + f"methods: {methods}}}")
+    with pytest.raises(UsageError, match=message):
+        srkd.compare(file, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

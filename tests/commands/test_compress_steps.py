@@ -1,11 +1,15 @@
 """The steps of `srkd compress`: kept, continued, begun again."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from srkd import SrkdError, UsageError
+from srkd.commands.compressing import photographs, race
 from srkd.commands.compressing.steps import open_steps
+from srkd.images.writing import write_image
 
 
 def test_a_step_is_done_once(tmp_path, capsys):
@@ -97,3 +101,50 @@ def test_seconds_add_up(tmp_path):
         steps.do("one", "the first", {}, lambda _: {})
         assert steps.seconds["one"] >= 0
     assert json.loads((tmp_path / "work" / "steps.json").read_text())["one"]["result"] == {}
+
+
+def test_an_interrupted_leg_of_a_race_keeps_its_steps(tmp_path, monkeypatch):
+    """The machine's speed is measured once: with other steps the run would be another one."""
+    timed, trained = iter([100, 200]), []
+
+    def train(_settings, _phase, _start, out, plan, gentle):
+        trained.append((plan, gentle))
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        weights = out / "base.safetensors"
+        out.mkdir()
+        weights.touch()
+        return SimpleNamespace(weights={"base": weights}, psnr={"base": 30.0})
+
+    monkeypatch.setattr(race.training, "make_start", lambda *_: {"how": "same"})
+    monkeypatch.setattr(race.training, "plan_steps", lambda *_: [{"steps": next(timed)}])
+    monkeypatch.setattr(race.training, "train_phase", train)
+    row = SimpleNamespace(candidate=SimpleNamespace(name="compact 8x2", options={}))
+    traits, settings = SimpleNamespace(kind="psnr", restoring=False), SimpleNamespace(seed=0)
+
+    def run():
+        with open_steps(tmp_path / "out") as steps:
+            steps.done["photographs"] = {"inputs": {}}
+            request = SimpleNamespace(hours=1, fresh=False)
+            pipeline = SimpleNamespace(steps=steps, request=request, scale=4, trained=lambda _: {})
+            return race._leg(pipeline, traits, settings, row, 0, 60.0, {})
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert run()["psnr"] == 30.0
+    assert trained == [({"steps": 100}, True)] * 2
+
+
+@pytest.mark.parametrize("count", [3, 5, 7, 23])
+def test_crops_are_of_all_photographs_alike(tmp_path, count):
+    files = []
+    for number in range(5):
+        path = tmp_path / f"{number}.png"
+        write_image(path, np.full((96, 96, 3), 40 * number, np.uint8))
+        files.append((path, None))
+    assert photographs.write_crops(files, tmp_path / "crops", 4, count, 0) == count
+    names = [path.name.split("_")[0] for path in (tmp_path / "crops").iterdir()]
+    shares = [names.count(f"{number:05d}") for number in range(5)]
+    assert sum(shares) == count and max(shares) - min(shares) <= 1
+    # Fewer crops than photographs are not those of the first ones.
+    assert shares[-1] or shares[-2]

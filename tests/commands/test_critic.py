@@ -1,8 +1,10 @@
 """`srkd critic`."""
 
+import numpy as np
 import pytest
 
 import srkd
+from srkd.images.writing import write_image
 from srkd.training.critic import WINDOW, has_settled
 
 SMALL = {"crop": 48, "batch": 4, "discriminator_options": {"channels": 4}, "threads": 1}
@@ -57,4 +59,7 @@ def test_mistakes_are_one_line(photos, alone, tmp_path, fails):
     assert "unknown discriminator" in fails(2, "critic", photos, alone, out, "--discriminator", "none")
     assert "steps must be" in fails(2, "critic", photos, alone, out, "--steps", 0)
     assert "rate must be" in fails(2, "critic", photos, alone, out, "--rate", "nan")
+    write_image(tmp_path / "val" / "small.png", np.zeros((24, 24, 3), np.uint8))
+    few = ("critic", photos, alone, out, "--val", tmp_path / "val", "--crop", 48, "--batch", 2)
+    assert "smaller than a crop of 48" in fails(2, *few)
     assert not out.exists()

@@ -26,7 +26,7 @@ def test_extend_reports_what_was_forgotten_and_goes_on(photos, teacher, tmp_path
     again = srkd.extend(start, str(photos), out=str(tmp_path / "out"), weight=10.0, **options)
     assert again == result and len(stamps) >= 2
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/*.safetensors")}
-    with pytest.raises(UsageError, match="of another recipe: stages was"):
+    with pytest.raises(UsageError, match=r"of another recipe: stages\.extend\.\S+ was"):
         srkd.extend(start, str(photos), out=str(tmp_path / "out"), weight=5.0, **options)
     replayed = srkd.extend(
         start, str(photos), out=str(tmp_path / "replay"), replay=str(photos), **{**options, "steps": 2}

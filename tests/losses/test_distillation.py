@@ -395,3 +395,20 @@ def test_losses_leave_no_trace_in_the_student(pair):
     assert any(module._forward_hooks for module in student.modules())
     del losses
     assert not any(module._forward_hooks for module in student.modules())
+
+
+def test_features_of_other_sizes_are_refused(pair):
+    """As those of a teacher that works on half of the size."""
+    student, teacher = pair
+    loss = create_loss("attention", {}, {"student": student, "teacher": teacher})
+    view = view_of(student, [teacher])
+    with torch.no_grad():
+        teacher(torch.rand(2, 3, 4, 4))
+    with pytest.raises(UsageError, match="the student's features are 8x8, the teacher's 4x4"):
+        loss(view)
+
+
+def test_heads_must_divide_the_width(pair):
+    modules = dict(zip(("student", "teacher"), pair, strict=True))
+    with pytest.raises(UsageError, match="width, 32, must be a multiple of heads, 5"):
+        create_loss("correlation", {"heads": 5}, modules)

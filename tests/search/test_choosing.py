@@ -1,10 +1,13 @@
 """The search for a student that keeps a budget."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from srkd import SrkdError, create_generator
 from srkd.search import choosing
 from srkd.search.budgets import parse_budgets
+from srkd.search.latency import Measured
 from srkd.search.timing import Place
 
 
@@ -34,3 +37,27 @@ def test_a_trained_start_counts(tmp_path):
         behind = row.candidate.options["convs"] != 8
         assert row.quality == pytest.approx(before[row.candidate.name] - choosing.HEAD_START * behind)
     assert warm.chosen is not None and warm.chosen.candidate.options["convs"] == 8
+
+
+def test_racers_are_known_to_keep_the_budget(tmp_path):
+    """The size of a file is estimated until it is written, and of int8 by half too little."""
+    budgets, place = parse_budgets(["40kB"]), Place("onnxruntime", 1, "int8")
+    search = choosing.Searcher(budgets, place, 4, tmp_path, ["compact"], runners=2).run()
+    racers = search.runners_up(2)
+    assert racers and racers[0] is search.chosen
+    for row in racers:
+        (file,) = tmp_path.glob(f"{row.candidate.name.replace(' ', '_')}*.onnx")
+        assert file.stat().st_size <= 40_000
+
+
+def test_bytes_are_checked_here_where_a_profile_gives_the_times(tmp_path):
+    known = choosing.list_candidates(4, ["compact"])
+    facts = {"threads": 1, "runtime": "onnxruntime", "precision": "int8", "machine": "a phone"}
+    times = [Measured(one, 160 * 90, 1e-9 * one.macs * 160 * 90) for one in known[::6]]
+    profile = SimpleNamespace(**facts, measured=lambda scale: times)
+    budgets = parse_budgets(["10s@160x90", "40kB"])
+    place = Place("onnxruntime", 1, "int8")
+    search = choosing.Searcher(budgets, place, 4, tmp_path, ["compact"], profile).run()
+    assert search.chosen is not None and not search.chosen.measured
+    (file,) = tmp_path.glob(f"{search.chosen.candidate.name.replace(' ', '_')}*.onnx")
+    assert file.stat().st_size <= 40_000

@@ -85,8 +85,9 @@ def test_half_precision_scales_both_players_gradients_back(clip):
         assert angle > 0.97 and 0.8 < float(found[name].norm() / wanted[name].norm()) < 1.25
 
 
-def test_bf16_trains(photos, tmp_path):
-    options = {"precision": "bf16-mixed", "stages": GAN, **TINY, "validate_every": 20}
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16"])
+def test_other_precisions_train(photos, tmp_path, precision):
+    options = {"precision": precision, "stages": GAN, **TINY, "validate_every": 20}
     result = srkd.train(str(photos), out=str(tmp_path), steps=20, **options)
     assert all(p.isfinite().all() for p in load_generator(result.weights["gan"]).parameters())
     losses = [e["losses"]["l1"] for e in read_log(tmp_path) if e["stage"] == "pretrain" and "losses" in e]

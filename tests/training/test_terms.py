@@ -11,7 +11,7 @@ from srkd.config import Loss, Mutual, Stage
 from srkd.training.requirements import check_stage
 from srkd.training.schedules import adversarial_weight, loss_weights, mutual_weight, r1_weight
 from srkd.training.step import detached, forward_all
-from srkd.training.terms import Term, critic_terms, generator_terms
+from srkd.training.terms import Term, critic_terms, generator_terms, imitation_loss
 
 
 def test_schedules():
@@ -109,3 +109,11 @@ def test_two_time_scales():
     state.set_rates(0)
     assert [g["lr"] for g in state.generators.param_groups] == pytest.approx([1e-4])
     assert [g["lr"] for g in state.critics_optimizer.param_groups] == pytest.approx([4e-4])
+
+
+def test_a_discriminator_imitates_one_of_another_form():
+    """One number an image, and a map of patches; of equal sides they must not be broadcast."""
+    image, patches = torch.rand(2, 1), torch.rand(2, 1, 2, 2)
+    wanted = (image[:, 0] - patches.mean((1, 2, 3))).square().mean()
+    assert imitation_loss(image, patches) == pytest.approx(float(wanted))
+    assert imitation_loss(image, image + 2) == pytest.approx(4)

@@ -21,6 +21,7 @@ from srkd.data import DataSet, Pair, open_data
 from srkd.engines import Cluster, Needs
 from srkd.errors import SrkdError
 from srkd.files import write_text
+from srkd.metrics.scores import LARGEST_PSNR
 from srkd.recipe import CHANGEABLE, Recipe
 from srkd.terminal import progress as progress_of
 from srkd.terminal import say, silence, track
@@ -294,7 +295,7 @@ def score_weights(weights: str | Path, pairs: Sequence[Pair], lpips: str, scale:
     from srkd.commands.evaluating.scoring import score
     from srkd.upscaling.opening import open_runner
 
-    return _named(score(open_runner(weights, "cpu", scale), pairs, "y-crop", lpips)["mean"], lpips)
+    return _named(score(open_runner(weights, "cpu", scale), pairs, "y-crop", lpips), lpips)
 
 
 def score_network(network: Any, pairs: Sequence[Pair], lpips: str) -> dict[str, Any]:
@@ -303,10 +304,10 @@ def score_network(network: Any, pairs: Sequence[Pair], lpips: str) -> dict[str, 
     from srkd.runtimes import Settings
     from srkd.runtimes.torch import open_runner
 
-    return _named(
-        score(open_runner(network, "blend", Settings("cpu")), pairs, "y-crop", lpips)["mean"], lpips
-    )
+    return _named(score(open_runner(network, "blend", Settings("cpu")), pairs, "y-crop", lpips), lpips)
 
 
-def _named(mean: Mapping[str, float], lpips: str) -> dict[str, Any]:
-    return {"psnr": mean["psnr"], "ssim": mean["ssim"], "lpips": mean.get(lpips)}
+def _named(found: Mapping[str, Any], lpips: str) -> dict[str, Any]:
+    mean = found["mean"]
+    psnr = [min(image["psnr"], LARGEST_PSNR) for image in found["images"]]
+    return {"psnr": sum(psnr) / len(psnr), "ssim": mean["ssim"], "lpips": mean.get(lpips)}

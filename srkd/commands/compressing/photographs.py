@@ -2,7 +2,6 @@
 for."""
 
 import hashlib
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -154,22 +153,21 @@ def plan_crops(files: int, pixels: int, scale: int, seconds: float, each: float)
 
 
 def write_crops(files: Sequence[Source], folder: Path, scale: int, count: int, seed: int) -> int:
-    """Writes random crops of the photographs, as many of each; those that are there are not written again.
-    Photographs that cannot be read are left out, with a note. Returns how many there are."""
-    share = math.ceil(count / len(files))
+    """Writes random crops of the photographs, as many of each to one; where there are fewer crops than
+    photographs, of some of them, evenly spaced. Those that are there are not written again. Photographs that
+    cannot be read are left out, with a note. Returns how many crops there are."""
     written, failed = 0, 0
     paired = files[0][1] is not None
     for number, (_, pair) in enumerate(
         track(iter_pairs(files, scale, SMALLEST), "cutting crops", len(files))
     ):
-        if written >= count:
-            break
+        share = (number + 1) * count // len(files) - number * count // len(files)
         if isinstance(pair, SrkdError):
             note(str(pair), "left out")
             failed += 1
             continue
         rng = np.random.default_rng([seed, number])
-        for k in range(min(share, count - written)):
+        for k in range(share):
             name = f"{number:05d}_{k}.png"
             crop = _random_crop(pair, scale, rng)
             written += 1

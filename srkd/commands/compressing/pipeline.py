@@ -21,8 +21,8 @@ from srkd.weights.catalogue import find_weights
 # The teacher may take this share of the hours for its outputs; what it leaves is training, less what
 # validation takes.
 TEACHER_SHARE, VALIDATION_SHARE = 0.3, 0.1
-# A race has this share of the time for training.
-RACE_SHARE = 0.25
+# A race has this share of the time for training, and as many candidates.
+RACE_SHARE, RACERS = 0.25, 4
 # How training degrades photographs for a teacher that repairs them.
 RESTORED = {"preset": "real", "clean": 0.2}
 
@@ -59,7 +59,7 @@ class Pipeline:
             return asdict(traits)
 
         inputs = {"teacher": self.digest, "kind": request.kind, **self.files}
-        inputs["discriminator"] = self.discriminator and hash_file(self.discriminator, 16)
+        inputs["discriminator"] = self._hash_discriminator()
         traits = Traits(**self.steps.do("teacher", "the teacher", inputs, work))
         words = {"psnr": "trained for PSNR", "gan": "trained adversarially"}[traits.kind]
         say(f"{self.path.name}: x{self.scale}, {words} ({traits.why_kind})")
@@ -86,13 +86,14 @@ class Pipeline:
                 request.architectures,
                 request.profile,
                 list(trained.values()),
+                RACERS if request.race else 1,
             ).run()
             show_search(found, request.budgets)
             chosen = check_found(found, request.budgets)
             return {
                 "rows": [row.to_json() for row in found.shown()],
                 "chosen": chosen.to_json(),
-                "runners": [row.to_json() for row in found.runners_up(4)],
+                "runners": [row.to_json() for row in found.runners_up(RACERS)],
                 "notes": found.notes,
                 "why": explain(found),
                 "shipped": {name: row.to_json() for name, row in find_shipped(found, self.scale).items()},
@@ -106,6 +107,7 @@ class Pipeline:
             "scale": self.scale,
             "models": request.architectures,
             "trained": list(trained),
+            "race": request.race,
         }
         found = self.steps.do("search", "the search", inputs, work)
         say(f"student: {describe_row(restore(found['chosen']), request.budgets)}")
@@ -239,8 +241,12 @@ class Pipeline:
             "control": self.request.control,
             "race": self.request.race,
             "device": settings.device,
+            "discriminator": self._hash_discriminator(),
         }
         return self.steps.do("plan", "the plan", inputs, work)
+
+    def _hash_discriminator(self) -> str | None:
+        return self.discriminator and hash_file(self.discriminator, 16)
 
     def count_crops(self, traits: Traits) -> int:
         """How many crops the teacher has time for, and the photographs room."""
@@ -323,5 +329,6 @@ class Pipeline:
             "seed": settings.seed,
             "control": taught,
             "recipe": [phase.strategy, dict(phase.stages)],
+            "discriminator": self._hash_discriminator() if phase.strategy == "gan2gan" else None,
         }
         return self.steps.do(name, title, inputs, work, lambda found: [self.steps.folder / found["weights"]])

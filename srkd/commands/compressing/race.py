@@ -1,6 +1,7 @@
 """A race of candidates: each distilled for a while, the better half goes on for twice as long (successive
 halving, Jamieson & Talwalkar 2016, arXiv 1502.07943)."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from srkd.commands.compressing import training
 from srkd.commands.compressing.pipeline import RACE_SHARE, Pipeline
 from srkd.commands.compressing.recipes import RECIPES, choose_recipe
 from srkd.commands.compressing.teacher import Traits
-from srkd.files import hash_file
+from srkd.files import hash_file, write_text
 from srkd.search.choosing import Row, restore
 from srkd.terminal import say
 
@@ -64,17 +65,21 @@ def _leg(
     name = row.candidate.name
 
     def work(place: Path) -> dict[str, Any]:
-        start, gentle = weights.get(name), False
-        if start is None:
-            start = place / "start.safetensors"
-            made = training.make_start(
-                row.candidate, pipeline.scale, settings.seed, pipeline.trained(traits), start
+        start, plan_file = weights.get(name, place / "start.safetensors"), place / "plan.json"
+        # Steps are timed once: an interrupted leg continues with as many.
+        if not plan_file.is_file():
+            how = ""
+            if name not in weights:
+                trained = pipeline.trained(traits)
+                how = training.make_start(row.candidate, pipeline.scale, settings.seed, trained, start)["how"]
+            gentle = how == "same"
+            (steps,) = training.plan_steps(
+                settings, [phase], start, seconds / phase.share, gentle, place / "scratch"
             )
-            gentle = made["how"] == "same"
-        plan = training.plan_steps(
-            settings, [phase], start, seconds / phase.share, gentle, place / "scratch"
-        )[0]
-        run = training.train_phase(settings, phase, start, place / "run", plan, gentle)
+            write_text(plan_file, json.dumps({"plan": steps, "gentle": gentle}))
+        run = training.train_phase(
+            settings, phase, start, place / "run", **json.loads(plan_file.read_text("utf-8"))
+        )
         last = list(run.weights.values())[-1].relative_to(pipeline.steps.folder)
         return {"weights": str(last), "psnr": list(run.psnr.values())[-1]}
 

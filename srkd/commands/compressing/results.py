@@ -1,6 +1,7 @@
 """What a student came to: costs measured again, scores against bicubic, teacher and control."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def finish(
         },
         "runtime": request.place.describe(),
         "budget": [one.text for one in request.budgets],
+        "profile": asdict(request.profile) if request.profile else None,
     }
     crops = pipeline.steps.place("result") / "crops"
     return {
@@ -150,6 +152,8 @@ def score_all(
         runner = runners[name]
         measures = Measures(metrics.protocol_name("y-crop", runner.scale), LPIPS)
         (scores[name],), _ = score_images([runner], pairs, measures)
+        for row in scores[name]:
+            row["psnr"] = min(row["psnr"], metrics.LARGEST_PSNR)
     return scores, speed, {pair.name: crop_all(pair, runners, scale) for pair in pairs[:SHOWN]}
 
 
@@ -243,7 +247,7 @@ def judge(result: Mapping[str, Any], traits: Traits) -> tuple[bool, list[str]]:
     if np.isfinite(way) and (teacher - bicubic) * (1 if key == "psnr" else -1) > 0:
         said.append(
             f"In {'PSNR' if key == 'psnr' else LPIPS} it goes {way:.0%} of the teacher's way from bicubic, "
-            f"in 1/{ratio:.0f} of the teacher's time on this machine."
+            f"in {1 / ratio:.2g} times the teacher's time on this machine."
         )
     if "control" in gaps:
         verdict = gaps["control"][key]["verdict"]

@@ -153,10 +153,9 @@ def _describe_bd(bd: Mapping[str, Any] | None) -> str:
         return ""
     parts = []
     for key, unit in (("lpips", "LPIPS at equal PSNR (negative is better)"), ("psnr", "dB at equal LPIPS")):
-        if bd[key] is not None:
-            parts.append(f"{bd[key]:+.4f} {unit}")
-    if not parts:
-        return ""
+        parts.append(
+            f"{bd[key]:+.4f} {unit}" if bd[key] is not None else f"no {unit}, since {bd[f'why_no_{key}']}"
+        )
     return f"BD of the student's curve from its start, against the control's: {' and '.join(parts)}."
 
 

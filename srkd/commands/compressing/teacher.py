@@ -167,7 +167,7 @@ def _score(sr: np.ndarray, pair: Pair, scale: int) -> dict[str, float]:
     from srkd import metrics
     from srkd.metrics.perceptual import lpips
 
-    psnr = min(metrics.psnr(sr, pair.hr, metrics.protocol_name("y-crop", scale)), 100.0)
+    psnr = min(metrics.psnr(sr, pair.hr, metrics.protocol_name("y-crop", scale)), metrics.LARGEST_PSNR)
     return {"psnr": psnr, "lpips": lpips(sr, pair.hr, LPIPS, "cpu")}
 
 

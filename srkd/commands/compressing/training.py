@@ -148,7 +148,7 @@ def make_recipe(
         settings.data,
         phase.strategy,
         out=str(out),
-        start=str(start),
+        start=str(start.resolve()),
         teacher=settings.teacher if taught else None,
         teacher_discriminator=settings.discriminator if taught and phase.strategy == "gan2gan" else None,
         control=control and phase.control is None,
