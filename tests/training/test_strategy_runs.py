@@ -111,3 +111,13 @@ def test_weights_say_who_taught_them_in_earlier_stages_too(photos, teacher, tmp_
     # So it does of the losses against HR having given way.
     replaced = {name: facts["kd_replaces"] for name, facts in info.items()}
     assert replaced == {"pretrain": False, "transfer": True, "finetune": True}
+
+
+@pytest.mark.parametrize(
+    ("losses", "objective"), [({}, "psnr"), ({"lpips": {"weight": 0.1}}, "perceptual")], ids=["l1", "lpips"]
+)
+def test_weights_say_what_they_were_trained_for(photos, tmp_path, losses, objective):
+    """`srkd compress` takes a teacher for what its file says."""
+    options = {"model": "srgan_tiny", **SHORT, "steps": 1, "stages": {"pretrain": {"losses": losses}}}
+    result = srkd.train(str(photos), strategy="pretrain", out=str(tmp_path), **options)
+    assert load_generator(result.weights["pretrain"]).info["objective"] == objective
