@@ -253,7 +253,8 @@ def plot_curves(summary: Row, path: Path) -> None:
         axis.set_title(row["method"], fontsize=10)
         axis.set_xlabel("PSNR, dB", fontsize=8)
         axis.set_ylabel(summary["lpips"], fontsize=8)
-        axis.tick_params(labelsize=8)
+        # Shared axes have numbers in the last row alone, which may be short of a column.
+        axis.tick_params(labelsize=8, labelbottom=True, labelleft=True)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     with replacing(path) as temporary:
