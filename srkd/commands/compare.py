@@ -104,9 +104,7 @@ def compare(
     if engine == "ray" and jobs > 1:
         raise UsageError("--jobs is for one machine; Ray runs as many at a time as it has GPUs or cores for")
     base = load_recipe(str(recipe))
-    variants = base.pop("methods", None) or {}
-    if not isinstance(variants, Mapping):
-        raise UsageError(f"{recipe}: methods are a mapping of names to what each changes, not {variants!r}")
+    variants = _take_variants(base, recipe)
     given = {"steps": steps, "data": data and str(data), "teacher": _names(teacher)}
     base |= {key: value for key, value in given.items() if value is not None}
     names = [name.strip() for name in methods.split(",")] if methods else list(variants)
@@ -159,6 +157,14 @@ def _names(given: Sequence[StrPath] | StrPath | None) -> list[str] | str | None:
     if given is None or isinstance(given, str | Path):
         return given and str(given)
     return [str(path) for path in given]
+
+
+def _take_variants(base: dict[str, Any], recipe: StrPath) -> Mapping[str, Any]:
+    """The recipe's methods, taken out of it."""
+    variants = base.pop("methods", None) or {}
+    if not isinstance(variants, Mapping):
+        raise UsageError(f"{recipe}: methods are a mapping of names to what each changes, not {variants!r}")
+    return variants
 
 
 def _plan(

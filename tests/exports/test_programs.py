@@ -117,7 +117,7 @@ def test_tensorrt_is_told_the_sizes(made, tmp_path, networks, capsys):
     said = explain(PROGRAMS["tensorrt"], made[0]["tensorrt"], PROGRAMS["tensorrt"].shape, 4, 6)
     assert "--minShapes=input:1x3x32x32 --optShapes=input:1x3x360x640" in said
     path = tmp_path / "a.onnx"
-    static = {"program": "tensorrt", "size": "20x36", "batch": 2, "names": "x,y", "out": str(path)}
+    static = {"program": "tensorrt", "size": "36x20", "batch": 2, "names": "x,y", "out": str(path)}
     srkd.export(str(networks["compact"]), **static)
     out = capsys.readouterr().out
     assert "trtexec --onnx=a.onnx" in out and "Shapes" not in out and "20 pixels high and 36 wide" in out
