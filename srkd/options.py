@@ -142,7 +142,7 @@ def _read_signature(function: Callable[..., Any]) -> tuple[list[inspect.Paramete
                 for key, kind in extra.items()
             ]
         elif parameter.name == "verbose":
-            texts["quiet"] = "Print nothing but errors."
+            texts["quiet"] = "Print only what was asked for, and errors."
             parameters.append(parameter.replace(name="quiet", default=False, annotation=bool))
         elif parameter.name != "progress":
             # A positional list takes all the words; what follows it is given by name.

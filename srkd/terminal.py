@@ -158,9 +158,10 @@ def note(message: str, kind: str = "note") -> None:
         _console().print(Text.assemble((f"{kind}:", "yellow"), f" {_rename.get()(message)}"))
 
 
-def show(renderable: RenderableType) -> None:
-    """Prints a table or another of rich's objects, wider than the terminal where numbers would be cut."""
-    if _listener.get().verbose:
+def show(renderable: RenderableType, asked: bool = False) -> None:
+    """Prints a table or another of rich's objects, wider than the terminal where numbers would be cut; where
+    it was `asked` for, as `answer` does."""
+    if _listener.get().verbose or (asked and _listener.get().answers):
         target = _console()
         needed = Measurement.get(target, target.options.update(width=10**4), renderable).minimum
         if needed > target.width:

@@ -164,10 +164,10 @@ def _report(
     if len(results) == 1:
         keys = ("protocol", "scale", "model", "measured", "mean", "images")
         result = {key: first[key] for key in keys if key in first}
-        show(image_table(first))
+        show(image_table(first), asked=True)
     else:
         result = {"protocol": first["protocol"], "scale": first["scale"], "results": results}
-        show(mean_table(results, reference))
+        show(mean_table(results, reference), asked=True)
     for metric in further:
         say(describe(metric))
     for line in list_partial(results):

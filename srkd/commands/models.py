@@ -44,7 +44,7 @@ def list_models(
     files = [weights] if isinstance(weights, StrPath) else list(weights)
     if files:
         rows = [_measure(file, threads) for file in files]
-        show(_table_of_costs(rows))
+        show(_table_of_costs(rows), asked=True)
         return rows
     shipped = [_describe_shipped(name, entry) for name, entry in list_shipped().items()]
     generators = []
@@ -54,9 +54,9 @@ def list_models(
         from srkd.models import GENERATORS
 
         generators = [_describe(name, scale) for name, (_, options) in GENERATORS.items() if options]
-        show(_table_of_generators(generators, scale))
+        show(_table_of_generators(generators, scale), asked=True)
     if shipped:
-        show(_table_of_weights(shipped))
+        show(_table_of_weights(shipped), asked=True)
     return generators + shipped
 
 

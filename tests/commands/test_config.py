@@ -29,7 +29,7 @@ def test_it_can_be_silent(capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("words", ["config embedded", "backends", "taps srgan_tiny"])
+@pytest.mark.parametrize("words", ["config embedded", "backends", "taps srgan_tiny", "models"])
 def test_quiet_commands_still_print_what_was_asked_for(words, capsys):
     """Called from Python with verbose=False they print nothing."""
     assert main(words.split()) == 0
