@@ -196,7 +196,10 @@ def _mirror_archives(place: str, folder: Path) -> list[Mirror]:
     else:
         base = Path(place[: MAGIC.search(place).start()] + "x").parent  # pyright: ignore[reportOptionalMemberAccess]  # as above
         found = base.glob(Path(place).relative_to(base).as_posix())
-        names = {path.relative_to(base).as_posix(): str(path) for path in found}
+        # As in a shell, and as in a store: hidden is what is being written.
+        names = {
+            path.relative_to(base).as_posix(): str(path) for path in found if not path.name.startswith(".")
+        }
     if not names:
         raise UsageError(f"nothing matches {clean(place)}")
     mirrors = []

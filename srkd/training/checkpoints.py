@@ -28,7 +28,8 @@ class ChangedRunError(UsageError):
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """A run's checkpoints, the newest last; their names sort in the order of stages and steps."""
-    return sorted((folder / FOLDER).glob("*.pt"))
+    # Hidden is one that a killed process was writing.
+    return sorted(path for path in (folder / FOLDER).glob("*.pt") if not path.name.startswith("."))
 
 
 def save_checkpoint(folder: Path, number: int, content: Mapping[str, Any], keep: int) -> None:
@@ -61,6 +62,8 @@ def drop_checkpoints(folder: Path, keep: int = 0) -> None:
     """Removes a run's checkpoints but for the newest."""
     found = list_checkpoints(folder)
     for path in found[: max(len(found) - keep, 0)]:
+        path.unlink(missing_ok=True)
+    for path in (folder / FOLDER).glob(".*.part.pt"):
         path.unlink(missing_ok=True)
     if not keep:
         with contextlib.suppress(OSError):

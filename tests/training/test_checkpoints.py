@@ -6,7 +6,7 @@ import pytest
 from conftest import kill, pretrain, read_log, run_strategy, same, stop_at
 
 from srkd import SrkdError, UsageError, load_generator
-from srkd.training.checkpoints import list_checkpoints, load_newest, save_checkpoint
+from srkd.training.checkpoints import drop_checkpoints, list_checkpoints, load_newest, save_checkpoint
 
 
 def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
@@ -25,6 +25,18 @@ def test_the_last_checkpoints_are_kept_and_a_damaged_one_is_passed_over(
     assert "000000009.pt is damaged" in said and "resuming pretrain at step 6" in said
     assert same(whole.weights["pretrain"], resumed.weights["pretrain"])
     assert read_log(tmp_path / "cut") == read_log(tmp_path / "whole")
+
+
+def test_a_checkpoint_that_was_being_written_is_none(tmp_path):
+    """As a kill during the first one leaves it; the run starts over."""
+    part = tmp_path / "checkpoints" / ".00_a_000000003.0123abcd.part.pt"
+    part.parent.mkdir()
+    part.write_bytes(b"PK half")
+    assert list_checkpoints(tmp_path) == [] and load_newest(tmp_path) is None
+    save_checkpoint(tmp_path, 0, {"stage": "a", "step": 6}, 1)
+    assert load_newest(tmp_path) == {"stage": "a", "step": 6}
+    drop_checkpoints(tmp_path)
+    assert not part.parent.exists()
 
 
 def test_checkpoints_of_an_abandoned_future_are_removed(tmp_path):
