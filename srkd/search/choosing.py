@@ -65,10 +65,10 @@ class Search:
         nearest: the one that is least over them.
         latency: the model of times; None where no time is limited.
         notes: sentences on how it was found.
-        busy: whether other programs disturbed the times.
-        profiled: whether times are predicted from those of another device.
         checked: names of the candidates whose files were written and timed, where a budget needs that; else
             of all.
+        busy: whether other programs disturbed the times.
+        profiled: whether times are predicted from those of another device.
     """
 
     rows: list[Row]
@@ -76,9 +76,9 @@ class Search:
     nearest: Row
     latency: LatencyModel | None
     notes: list[str]
+    checked: set[str]
     busy: bool = False
     profiled: bool = False
-    checked: set[str] = field(default_factory=set)
 
     def runners_up(self, count: int) -> list[Row]:
         """The best that are known to keep the budgets, the chosen one first."""
@@ -161,9 +161,9 @@ class Searcher:
         tied = [row for row in within if within[0].quality - row.quality <= TIE]
         chosen = min(tied, key=lambda row: row.candidate.layers, default=None)
         nearest = min(rows, key=lambda row: (row.excess, -row.quality))
-        search = Search(rows, chosen, nearest, self.latency, notes, self.busy, self.profile is not None)
-        search.checked = {row.candidate.name for row in rows if self._is_checked(row)}
-        return search
+        checked = {row.candidate.name for row in rows if self._is_checked(row)}
+        profiled = self.profile is not None
+        return Search(rows, chosen, nearest, self.latency, notes, checked, self.busy, profiled)
 
     def _is_checked(self, row: Row) -> bool:
         """Whether a row may be chosen: what is measured here must have been."""

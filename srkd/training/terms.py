@@ -123,9 +123,8 @@ def mutual_terms(state: State, pools: Pools, step: int) -> list[Term]:
 
 
 def imitation_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """MSE of a discriminator's logits and its teacher's (METHODS of the transfer gan2gan: a smaller D is
-    distilled). Where one judges images and the other patches, or patches of another size, each image's mean
-    counts."""
+    """MSE of a discriminator's logits and its teacher's, `(N, 1)` or maps of patches `(N, 1, h, w)`. Where
+    the shapes differ, each image's mean counts."""
     if logits.shape != wanted.shape:
         logits, wanted = (each.flatten(1).mean(1) for each in (logits, wanted))
     return F.mse_loss(logits, wanted)

@@ -1,13 +1,15 @@
 """The steps of `srkd compress`: kept, continued, begun again."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from srkd import SrkdError, UsageError
-from srkd.commands.compressing import photographs, race
+from srkd.commands.compressing import photographs, race, training
+from srkd.commands.compressing.recipes import RECIPES
 from srkd.commands.compressing.steps import open_steps
 from srkd.images.writing import write_image
 
@@ -148,3 +150,16 @@ def test_crops_are_of_all_photographs_alike(tmp_path, count):
     assert sum(shares) == count and max(shares) - min(shares) <= 1
     # Fewer crops than photographs are not those of the first ones.
     assert shares[-1] or shares[-2]
+
+
+def test_a_run_of_compress_does_not_depend_on_the_folder_it_is_called_from(tmp_path, monkeypatch):
+    """Its paths are part of the recipe, which must be the same one when the command is given again."""
+    settings = training.Settings("/packed", "/held", "/t.pth", None, 4, 0, "cpu", "32-true")
+    found = []
+    for folder, start in ((tmp_path, "work/start.safetensors"), (tmp_path / "work", "start.safetensors")):
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        plan = {"steps": {"pretrain": 4}, "save_every": 2}
+        recipe = training.make_recipe(settings, RECIPES["psnr"][0], Path(start), Path("run"), plan, False)
+        found.append(recipe.start)
+    assert found[0] == found[1] == str((tmp_path / "work" / "start.safetensors").resolve())

@@ -61,3 +61,15 @@ def test_bytes_are_checked_here_where_a_profile_gives_the_times(tmp_path):
     assert search.chosen is not None and not search.chosen.measured
     (file,) = tmp_path.glob(f"{search.chosen.candidate.name.replace(' ', '_')}*.onnx")
     assert file.stat().st_size <= 40_000
+
+
+def test_a_budget_that_is_missed_by_the_margin_alone(tmp_path):
+    """A time within the budget, but so near that a second measurement may be over it."""
+    budgets = parse_budgets(["30ms@16x16"])
+    one = choosing.list_candidates(4, ["compact"])[0]
+    row = choosing.Row(one, 1.0, {budgets[0].key: 0.0295})
+    said = choosing.describe_miss(choosing.Search([row], None, row, None, [], set()), budgets)
+    assert said.endswith("less than 3% below 30ms@16x16: measured again it may be over") and "0%" not in said
+    row.costs[budgets[0].key] = 0.036
+    said = choosing.describe_miss(choosing.Search([row], None, row, None, [], set()), budgets)
+    assert said.endswith("20% over 30ms@16x16")
